@@ -1,0 +1,214 @@
+"""An architecture as plain, frozen data: validated when made, compared by what it computes, free of torch.
+
+Two settings with the same group-to-group adjacency are the same network: `canonical` brings them to one form and
+`fingerprint` names it. The number of classes is not part of an architecture; `seqconv.networks.build` takes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from seqconv import validation
+from seqconv.aggregation import DENSE, Window, canonical_width
+
+SCHEMA = "seqconv.architecture"
+VERSION = 1
+BASE_WIDTH = {"cifar": 16}
+"""Channels of the first convolution of each network family; a stage has a multiple of it."""
+FORMS = ("plain", "bottleneck")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One resolution of the network: `blocks` residual blocks of two SeqConv layers each.
+
+    Raises:
+        ValueError: a field out of range, or subgroups that the form or the group width does not allow.
+    """
+
+    blocks: int
+    """Residual blocks."""
+    group_width: int
+    """k, channels of a group."""
+    window: Window = Window(ratio=1.0)
+    """g', how many groups before it a step reads."""
+    form: str = "plain"
+    """plain: one 3x3 a step; bottleneck: 1x1 to k channels, batch norm, ReLU, 3x3 (the paper's B)."""
+    subgroups: int = 1
+    """S, groups of the bottleneck's 3x3 (the paper's SeqResNeXt where above 1)."""
+
+    def __post_init__(self) -> None:
+        validation.integer("blocks", self.blocks)
+        validation.integer("group_width", self.group_width)
+        validation.integer("subgroups", self.subgroups)
+        validation.one_of("form", self.form, FORMS)
+        object.__setattr__(self, "window", Window.parse(self.window))
+        if self.group_width % self.subgroups:
+            raise ValueError(f"subgroups must divide group_width {self.group_width}, got {self.subgroups}")
+        if self.subgroups > 1 and self.form != "bottleneck":
+            raise ValueError(f"subgroups above 1 need form bottleneck, got {self.subgroups} in form {self.form}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in the order of the fields."""
+        return {**asdict(self), "window": self.window.to_plain()}
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str = "stage") -> Stage:
+        """Inverse of `to_dict`; window, form and subgroups may be left out.
+
+        Raises:
+            ValueError: naming `where` and the key or value that is not allowed.
+        """
+        data = validation.exact_keys(where, data, ("blocks", "group_width"), ("window", "form", "subgroups"))
+        try:
+            return cls(**data)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A SeqResNet: stem, dense SeqConv to the first stage's width, residual stages, classifier.
+
+    Stage s has `16 * widening * pyramid[s] / pyramid[0]` channels in the family `cifar`.
+
+    Raises:
+        ValueError: a width that does not split into whole groups, naming the stage, its width and the divisors allowed.
+    """
+
+    stages: tuple[Stage, ...]
+    """The residual stages, highest resolution first."""
+    widening: int = 1
+    """W, multiplies every stage's width."""
+    pyramid: tuple[int, ...] = (1, 2, 4)
+    """p, relative widths of the stages, strictly increasing."""
+    family: str = "cifar"
+    """Which network realises it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "pyramid", tuple(self.pyramid))
+        validation.one_of("family", self.family, BASE_WIDTH)
+        validation.integer("widening", self.widening)
+        if not self.stages or len(self.stages) != len(self.pyramid):
+            raise ValueError(f"pyramid needs one entry a stage, got {list(self.pyramid)} for {len(self.stages)} stages")
+        for p in self.pyramid:
+            validation.integer("pyramid entry", p)
+        if any(wider <= p for p, wider in itertools.pairwise(self.pyramid)):
+            raise ValueError(f"pyramid must increase strictly, got {list(self.pyramid)}")
+        base = BASE_WIDTH[self.family] * self.widening
+        for p in self.pyramid:
+            if base * p % self.pyramid[0]:
+                raise ValueError(f"width {base} * {p} / {self.pyramid[0]} is no integer: change widening or pyramid")
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        """A stage's groups make up its own width, and what the next stage is wider: the layer between has them too."""
+        growths = [wider - width for width, wider in itertools.pairwise(self.widths)]
+        for number, (stage, width) in enumerate(zip(self.stages, self.widths, strict=True), start=1):
+            totals = {f"its width {width}": width}
+            for growth in growths[number - 1 : number]:
+                totals[f"the {growth} channels by which stage {number + 1} is wider"] = growth
+            _divides(f"stage {number}: group_width", stage.group_width, totals)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        base = BASE_WIDTH[self.family] * self.widening
+        return tuple(base * p // self.pyramid[0] for p in self.pyramid)
+
+    def canonical(self) -> Architecture:
+        """The same network with the pyramid in lowest terms and every window in groups, or dense where it reads all."""
+        wider = (*self.widths[1:], self.widths[-1])
+        stages = tuple(_canonical_stage(*s) for s in zip(self.stages, self.widths, wider, strict=True))
+        divisor = math.gcd(*self.pyramid)
+        return replace(self, stages=stages, pyramid=tuple(p // divisor for p in self.pyramid))
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that two architectures share exactly if they compute the same function of weights."""
+        plain = json.dumps(self.canonical().to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, strings and integers with schema and version, ready for YAML or JSON."""
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "family": self.family,
+            "widening": self.widening,
+            "pyramid": list(self.pyramid),
+            "stages": [stage.to_dict() for stage in self.stages],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Architecture:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ValueError: another schema, a newer version, an unknown or missing key, or a value that is not allowed.
+        """
+        check_schema("architecture", data, SCHEMA, VERSION)
+        required, optional = ("schema", "version", "widening", "stages"), ("family", "pyramid")
+        data = validation.exact_keys("architecture", data, required, optional)
+        if not isinstance(data["stages"], (list, tuple)):
+            raise ValueError(f"architecture: stages must be a list, got {data['stages']!r}")
+        fields = {k: v for k, v in data.items() if k not in ("schema", "version", "stages")}
+        if not isinstance(fields.get("pyramid", []), (list, tuple)):
+            raise ValueError(f"architecture: pyramid must be a list, got {fields['pyramid']!r}")
+        stages = (Stage.from_dict(stage, f"stage {i}") for i, stage in enumerate(data["stages"], start=1))
+        return cls(stages=tuple(stages), **fields)
+
+    def describe(self) -> str:
+        """One line: widening, then per stage blocks x groups of k, window and form."""
+        return f"W{self.widening} " + " | ".join(
+            f"{s.blocks}x{width // s.group_width}g{s.group_width} w={s.window.to_plain()} {_form_name(s)}"
+            for s, width in zip(self.stages, self.widths, strict=True)
+        )
+
+
+def check_schema(where: str, data: Any, schema: str, version: int) -> None:
+    """Refuse a document of another schema or of a version newer than this code reads.
+
+    Comes before any check of other keys, which a newer version may have added.
+
+    Raises:
+        ValueError: naming what stands there and what is read.
+    """
+    validation.has_keys(where, data, ("schema", "version"))
+    if data["schema"] != schema:
+        raise ValueError(f"{where}: schema must be {schema!r}, got {data['schema']!r}")
+    found = validation.integer(f"{where}: version", data["version"])
+    if found > version:
+        raise ValueError(f"{where}: version {found} is newer than {version}, the newest this release reads: upgrade it")
+
+
+def _divides(what: str, divisor: int, totals: Mapping[str, int]) -> None:
+    for of, total in totals.items():
+        if total % divisor:
+            allowed = ", ".join(map(str, _divisors(math.gcd(*totals.values()))))
+            raise ValueError(f"{what} must divide {of}, got {divisor}; allowed are {allowed}")
+
+
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
+
+
+def _canonical_stage(stage: Stage, width: int, wider: int) -> Stage:
+    """`wider` is the next stage's width: the layer that grows towards it uses this stage's window too."""
+    in_groups = width // stage.group_width
+    out_groups = max(width, wider - width) // stage.group_width
+    groups = canonical_width(stage.window.resolve(in_groups), in_groups, out_groups)
+    return replace(stage, window=DENSE if groups is None else Window(groups=groups))
+
+
+def _form_name(stage: Stage) -> str:
+    if stage.form == "plain":
+        return "plain"
+    return "B" if stage.subgroups == 1 else f"B/{stage.subgroups}"

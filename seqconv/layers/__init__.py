@@ -1,0 +1,1 @@
+"""The SeqConv layer and the literal reference that it is tested against."""

@@ -1,0 +1,29 @@
+"""What networks are made of: parts as data, and the two streams that run between them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+
+class Part(NamedTuple):
+    """A module that is still to be built. Hashable, so that what was measured of one part holds for its equals.
+
+    A part's module says `serial_depth`, the convolutions (or the linear layer) on its longest chain, and
+    `unread_groups`, the input groups that none of its steps reads.
+    """
+
+    kind: type[nn.Module]
+    args: tuple[Any, ...]
+
+    def build(self) -> nn.Module:
+        """A freshly initialised module."""
+        return self.kind(*self.args)
+
+
+class Streams(NamedTuple):
+    """Between two parts, both (N, C, H, W): identity shortcuts follow `raw`, convolutions read `act`."""
+
+    raw: Tensor
+    act: Tensor
