@@ -8,6 +8,7 @@ Shape suffixes: N batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,12 +23,15 @@ from seqconv.networks.part import Part, Streams
 
 def parts(architecture: Architecture, *, classes: int, dropout: float) -> dict[str, Part]:
     """The network as data: named parts in the order in which they run, (N, 3, H, W) images to (N, classes) logits."""
-    base, widths, stages = BASE_WIDTH["cifar"], architecture.widths, architecture.stages
-    plan = {"stem": Part(Stem, (3, base)), "head": Part(Head, (base, widths[0], stages[0]))}
+    base, widths = BASE_WIDTH["cifar"], architecture.widths
+    # Equal parts are measured once, so a part holds of a stage only what it computes with.
+    stages = [replace(stage, blocks=1) for stage in architecture.stages]
+    plan = {"stem": Part(Stem, (3, base)), "head": Part(Head, (base, widths[0], replace(stages[0], window=DENSE)))}
     for i, (stage, width) in enumerate(zip(stages, widths, strict=True)):
         if i > 0:
-            plan[f"stage{i + 1}_down"] = Part(Downsample, (widths[i - 1], width, stages[i - 1], stage, dropout))
-        for block in range(1, stage.blocks + 1):
+            groups = width // stage.group_width
+            plan[f"stage{i + 1}_down"] = Part(Downsample, (widths[i - 1], width, stages[i - 1], groups, dropout))
+        for block in range(1, architecture.stages[i].blocks + 1):
             plan[f"stage{i + 1}_block{block}"] = Part(Block, (width, stage, dropout))
     plan["blender"] = Part(Blender, (widths[-1], dropout))
     plan["classifier"] = Part(Classifier, (widths[-1], classes))
@@ -80,10 +84,10 @@ class Block(nn.Module):
 class Downsample(nn.Module):
     """Extension: SeqConv C -> C'-C with the old stage's groups. Shrinking: a grouped 3x3 of stride 2 over both."""
 
-    def __init__(self, narrow: int, wide: int, old: Stage, new: Stage, dropout: float) -> None:
+    def __init__(self, narrow: int, wide: int, old: Stage, groups: int, dropout: float) -> None:
         super().__init__()
         self.extension = _seqconv(narrow, wide - narrow, old, dropout=dropout)
-        self.shrinking = nn.Conv2d(wide, wide, 3, stride=2, padding=1, groups=wide // new.group_width, bias=False)
+        self.shrinking = nn.Conv2d(wide, wide, 3, stride=2, padding=1, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(wide)
         init_conv(self.shrinking)
         self.serial_depth = self.extension.serial_depth + 1
