@@ -1,0 +1,214 @@
+"""From KEY=VALUE arguments to plain objects, for every entry script: the one module that knows of Hydra.
+
+Bad input ends in one clear message and exit code 2; --help is written from the first comment of each file in conf/.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from seqconv import validation
+
+CONF = Path(__file__).resolve().parent / "conf"
+Config = DictConfig
+INTERRUPTED = 130
+
+
+def run(main: Callable[[Config], int], *, config: str, description: str | None) -> int:
+    """Compose the configuration from the command line and call `main` with it.
+
+    Args:
+        main: gets the composed configuration and returns the exit code.
+        config: file under conf/, without .yaml; its folder holds its groups.
+        description: first line of --help.
+
+    Returns:
+        What `main` returns, or 2 for input that cannot be used.
+
+    Raises:
+        SystemExit: 130 for an interrupt, 2 for a flag that Hydra does not know.
+    """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print("\n".join(help_lines(CONF / f"{config}.yaml", description or "")))
+        return 0
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    import hydra
+    from hydra.errors import HydraException
+
+    file = CONF / f"{config}.yaml"
+    codes = [0]
+
+    def job(composed: Config) -> None:
+        codes.append(_guarded(main, composed))
+        if codes[-1] == INTERRUPTED:
+            raise SystemExit(INTERRUPTED)  # the jobs that --multirun has still to come are not begun
+
+    try:
+        hydra.main(str(file.parent), file.stem, version_base="1.3")(job)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        return _refuse(explain(error, file))
+    return max(codes)
+
+
+def instantiate(config: Config, *, plain: bool = False) -> Any:
+    """The object that `_target_` names, with everything below it; `plain` also hands it its configuration as data.
+
+    Raises:
+        ValueError: a value that its owner refuses, or a mandatory one that is missing.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as hydra_instantiate
+
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ValueError(f"{missing[0]} must be given: {missing[0]}=...")
+    try:
+        made = hydra_instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, (ValueError, OSError)):
+            raise cause from None
+        if isinstance(cause, TypeError):
+            raise ValueError(_wrong_keys(cause, _full_key(error))) from None
+        if isinstance(cause, ImportError):
+            raise ValueError(f"{_full_key(error)}._target_: {cause}") from None
+        raise
+    return replace(made, plain=OmegaConf.to_container(config, resolve=True)) if plain else made
+
+
+def explain(error: Exception, file: Path) -> str:
+    """Hydra's message, with the near names where a name is unknown."""
+    from hydra.errors import OverrideParseException
+
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"cannot read {error.override!r}: write KEY=VALUE, such as trials=24 or budget.params=[100000,null]; "
+            f"a value with spaces or special characters goes into quotes: 'run=\"my runs/1\"'"
+        )
+    if match := re.search(r"Could not override '([^']+)'", text):
+        name = match[1]
+        return f"no configuration key or group {name!r}{_near_keys(name, file)}. See --help"
+    if match := re.search(r"Could not find '([^'/]+)/([^']+)'", text):
+        return _unknown_option(file, match[1], match[2])
+    for group, _, option in (argument.partition("=") for argument in sys.argv[1:]):
+        if text.startswith("Config group override must be") and group in _groups(file):
+            return _unknown_option(file, group, option)
+    return text
+
+
+def help_lines(file: Path, description: str) -> Iterator[str]:
+    """Usage, groups with their options, and the top-level keys, one line each."""
+    yield description
+    yield ""
+    groups = _groups(file)
+    yield f"usage: python {Path(sys.argv[0]).name} {'[GROUP=OPTION ...] ' if groups else ''}[KEY=VALUE ...]"
+    if groups:
+        yield "\ngroups, and the options of each (* is the default):"
+    for group, default in groups.items():
+        yield f"\n  {group}"
+        for option in _options(file.parent / group):
+            source = file.parent / group / f"{option}.yaml"
+            yield f"   {'*' if option == default else ' '} {option:<10} {_comment(source)}"
+            yield from _wrapped(f"{group}.{key}" for key in _load(source) if key != "_target_")
+    yield "\nkeys:\n"
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if match := re.fullmatch(r"(\w+): *(\S.*?) +# (.*)", line):
+            yield f"  {match[1] + '=' + match[2].replace('???', ''):<20} {match[3]}"
+    if groups:
+        yield "\nHydra's flags work too: --cfg job prints the whole configuration, --multirun seed=0,1,2 runs one after another."
+
+
+def _guarded(main: Callable[[Config], int], config: Config) -> int:
+    """Inside Hydra, which would print a stack trace of its own before an error could be told to the user."""
+    try:
+        return main(config)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ValueError, OSError, OmegaConfBaseException) as error:
+        return _refuse(str(error))
+
+
+def _wrong_keys(error: TypeError, full_key: str) -> str:
+    """A dataclass refused a keyword that +key=value added, or misses one that ~key removed."""
+    prefix = f"{full_key}." if full_key else ""
+    if match := re.search(r"unexpected keyword argument '([^']+)'", str(error)):
+        return f"no configuration key {prefix + match[1]!r}. See --help"
+    if match := re.search(r"missing \d+ required keyword-only arguments?: '([^']+)'", str(error)):
+        return f"the configuration key {prefix + match[1]!r} must not be removed. See --help"
+    return str(error)
+
+
+def _near_keys(name: str, file: Path) -> str:
+    keys = _keys(file)
+    as_deep = [key for key in keys if key.count(".") == name.count(".")]
+    near = validation.did_you_mean(name, as_deep) or validation.did_you_mean(name, keys)
+    return near or f"; groups are {', '.join(_groups(file)) or 'none'}"
+
+
+def _unknown_option(file: Path, group: str, option: str) -> str:
+    options = _options(file.parent / group)
+    near = validation.did_you_mean(option, options)
+    return f"no option {option!r} in group {group}{near}; there are {', '.join(options)}"
+
+
+def _refuse(message: str) -> int:
+    print("error:", " ".join(line.strip() for line in message.splitlines() if line.strip()), file=sys.stderr)
+    return 2
+
+
+def _full_key(error: Exception) -> str:
+    """Where in the configuration Hydra could not make an object."""
+    match = re.search(r"full_key: (\S+)", str(error))
+    return match[1] if match else ""
+
+
+def _load(file: Path) -> dict[str, Any]:
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+
+
+def _groups(file: Path) -> dict[str, str]:
+    """Groups of a configuration file, with their default option."""
+    entries = (entry for entry in _load(file).get("defaults", []) if isinstance(entry, dict))
+    return {key: value for entry in entries for key, value in entry.items() if not key.startswith("override ")}
+
+
+def _options(folder: Path) -> list[str]:
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def _keys(file: Path) -> list[str]:
+    groups = [file.parent / group for group in _groups(file)]
+    nested = {f"{g.name}.{key}" for g in groups for o in _options(g) for key in _leaves(_load(g / f"{o}.yaml"))}
+    return [*_leaves(_load(file)), *(group.name for group in groups), *sorted(nested)]
+
+
+def _leaves(data: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        if key in ("defaults", "hydra", "_target_"):
+            continue
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _comment(file: Path) -> str:
+    return file.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
+
+
+def _wrapped(keys: Iterator[str]) -> Iterator[str]:
+    width = min(120, shutil.get_terminal_size().columns)
+    yield from textwrap.wrap(" ".join(keys), width, initial_indent=" " * 16, subsequent_indent=" " * 16)

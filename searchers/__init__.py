@@ -1,0 +1,1 @@
+"""The search itself: who proposes, who stops, who runs, what is kept."""

@@ -1,0 +1,162 @@
+"""The whole configuration of a search, as plain objects; `search.py` makes it from conf/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from search_spaces.budget import Budget
+from search_spaces.space import SearchSpace
+from searchers.samplers import Sampler
+from searchers.schedulers import Scheduler
+from searchers.tracking.tracker import TrackerConfig
+from seqconv import validation
+from training.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from training.data import ImageData
+
+
+class Dataset(Protocol):
+    """Where images come from."""
+
+    def load(self) -> ImageData:
+        """The images, in memory.
+
+        Raises:
+            ValueError: data that is missing, damaged or not to be had, with what to do.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one trial takes of the machine or cluster; fractions share a device.
+
+    Raises:
+        ValueError: a field out of range, naming it.
+    """
+
+    cpu: float = 1.0
+    """CPU cores, also the threads of torch."""
+    gpu: float | None = None
+    """GPUs; null is 1 where the cluster has any, else 0."""
+
+    def __post_init__(self) -> None:
+        validation.number("resources.cpu", self.cpu, low=0, open_low=True)
+        if self.gpu is not None:
+            validation.number("resources.gpu", self.gpu, low=0)
+            if self.gpu > 1 and self.gpu != int(self.gpu):
+                raise ValueError(f"resources.gpu must be a fraction up to 1 or a whole number, got {self.gpu}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayBackend:
+    """Ray Tune runs the trials.
+
+    Raises:
+        ValueError: a field out of range, or the size of a local Ray for another one.
+    """
+
+    address: str = "local"
+    """local: a Ray of its own on this machine; auto or ray://host:port: a running cluster."""
+    cpus: int | None = None
+    """CPU cores the local Ray may use; null is all."""
+    gpus: int | None = None
+    """GPUs the local Ray may use; null is all."""
+    retries: int = 2
+    """How often a trial is started again, from its checkpoint, after its worker process died."""
+
+    def __post_init__(self) -> None:
+        _text("backend.address", self.address, "local, auto or ray://host:port")
+        for name in ("cpus", "gpus"):
+            if getattr(self, name) is not None:
+                validation.integer(f"backend.{name}", getattr(self, name), low=0 if name == "gpus" else 1)
+                if self.address != "local":
+                    raise ValueError(f"backend.{name} sizes a local Ray; backend.address is {self.address}")
+        validation.integer("backend.retries", self.retries, low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Everything that `python search.py` was told.
+
+    Raises:
+        ValueError: a field of the wrong kind or out of range, naming it.
+    """
+
+    search_space: SearchSpace
+    searcher: Sampler
+    scheduler: Scheduler
+    dataset: Dataset
+    trial: TrialConfig
+    budget: Budget
+    resources: Resources
+    backend: RayBackend
+    tracker: TrackerConfig
+    trials: int
+    """Trials to train in all; duplicates are answered from the store and do not count."""
+    seed: int
+    """Of proposals and of training."""
+    run: str | None
+    """Run folder; null is a new one under runs/."""
+    resume: bool | None
+    """true: go on with run=, or with the newest run of this command; false: never; null: where run= exists."""
+    concurrency: int | None
+    """Trials at a time; null is as many as the resources hold."""
+    max_failures: int
+    """Failed trials in a row after which the search stops."""
+    keep_weights: int
+    """How many of the best trials keep their weights."""
+    plain: Mapping[str, Any] = field(default_factory=dict)
+    """The same configuration as plain data, for config.yaml."""
+
+    def __post_init__(self) -> None:
+        self._check_groups()
+        validation.integer("trials", self.trials)
+        validation.integer("seed", self.seed, low=0, high=2**32 - 1)
+        if self.run is not None:
+            folder_name("run", self.run)
+        if self.resume is not None:
+            validation.boolean("resume", self.resume)
+        if self.concurrency is not None:
+            validation.integer("concurrency", self.concurrency)
+        validation.integer("max_failures", self.max_failures)
+        validation.integer("keep_weights", self.keep_weights, low=0)
+
+    def _check_groups(self) -> None:
+        """Hydra makes of an entry whatever its `_target_` says, and leaves a mapping where that is removed."""
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            fits = hasattr(value, kind) if isinstance(kind, str) else isinstance(value, kind)
+            if not fits:
+                raise ValueError(f"{name} must be an option of its group, see --help; got {value!r}")
+
+
+def folder_name(name: str, value: Any) -> str:
+    """A path as the user writes it; a number, as the command line reads one, has to be told from it.
+
+    Raises:
+        ValueError: naming the field.
+    """
+    return _text(name, value, "the path of a folder, such as runs/NAME or ./2024")
+
+
+def _text(name: str, value: Any, allowed: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return value
+
+
+_KINDS: Mapping[str, Any] = {
+    "search_space": "decode",
+    "searcher": Sampler,
+    "scheduler": Scheduler,
+    "dataset": "load",
+    "trial": TrialConfig,
+    "budget": Budget,
+    "resources": Resources,
+    "backend": RayBackend,
+    "tracker": "open",
+}
+"""The class of each group's object, or a method of those that anyone may write."""

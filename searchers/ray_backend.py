@@ -1,0 +1,221 @@
+"""Ray Tune runs the trials of a session: the only module that knows of Ray.
+
+Ray's own experiment state is thrown away: a search resumes from its store and its checkpoints with a new Tuner.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import Stopper
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from searchers.config import RayBackend, Resources
+from searchers.record import COMPLETED, PRUNED, TrialRecord
+from searchers.schedulers import Asha, Scheduler
+from searchers.session import Session
+from seqconv import Architecture
+
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+"""Set before Ray starts, where the user has not. Ray's memory monitor would end the whole search with one trial."""
+
+TrainTrial = Callable[..., Iterable[Any]]
+"""(number, architecture, device, threads, **shared) -> epoch metrics, one dataclass per epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What each trial gets, resolved against what the cluster has."""
+
+    cpu: float
+    gpu: float
+    concurrency: int
+    cluster: str
+    """What the cluster has, in words."""
+
+
+def connect(backend: RayBackend, resources: Resources, concurrency: int | None) -> Share:
+    """Start or join Ray and resolve what a trial gets.
+
+    Raises:
+        ValueError: a cluster that cannot be reached, or that has less than one trial asks for.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    local = {"num_cpus": backend.cpus, "num_gpus": backend.gpus} if backend.address == "local" else {}
+    try:
+        ray.init(
+            address=backend.address,
+            include_dashboard=False if backend.address == "local" else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **local,
+        )
+    except (ConnectionError, RuntimeError) as error:
+        raise ValueError(f"backend.address={backend.address}: cannot reach Ray there: {error}") from None
+    has = ray.cluster_resources()
+    cpus, gpus = has.get("CPU", 0.0), has.get("GPU", 0.0)
+    gpu = resources.gpu if resources.gpu is not None else min(1.0, gpus)
+    for name, asked, there in (("cpu", resources.cpu, cpus), ("gpu", gpu, gpus)):
+        if asked > there:
+            ray.shutdown()
+            raise ValueError(
+                f"resources.{name}={asked:g} is more than there is: {there:g} {name.upper()}s "
+                f"at backend.address={backend.address}"
+            )
+    fits = int(min(cpus / resources.cpu, gpus / gpu if gpu else float("inf")))
+    words = f"{cpus:g} CPUs, {gpus:g} GPUs"
+    return Share(cpu=resources.cpu, gpu=gpu, concurrency=min(fits, concurrency or fits), cluster=words)
+
+
+def run(
+    session: Session,
+    *,
+    share: Share,
+    scheduler: Scheduler,
+    retries: int,
+    train: TrainTrial,
+    shared: Mapping[str, Any],
+) -> None:
+    """Run trials until the session is done or interrupted (SIGINT), then leave Ray.
+
+    Args:
+        session: proposes and takes results.
+        share: what `connect` returned.
+        scheduler: when to stop a trial early.
+        retries: starts after a worker process died.
+        train: runs in the workers.
+        shared: keyword arguments of `train` that all trials have in common, sent once.
+    """
+    try:
+        trainable = tune.with_resources(
+            tune.with_parameters(_train_and_report, train=train, share=share, shared=dict(shared)),
+            {"cpu": share.cpu, "gpu": share.gpu},
+        )
+        with tempfile.TemporaryDirectory(prefix="seqconv-tune-") as scratch:
+            tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=SessionSearcher(session, share.concurrency),
+                    scheduler=_scheduler(scheduler, session.epochs, session.store.records()),
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="search",
+                    storage_path=str(Path(scratch).resolve()),
+                    failure_config=tune.FailureConfig(max_failures=retries),
+                    stop=WhenSessionFails(session),
+                    verbose=0,
+                ),
+            ).fit()
+    finally:
+        ray.shutdown()
+
+
+def _train_and_report(config: dict[str, Any], *, train: TrainTrial, share: Share, shared: Mapping[str, Any]) -> None:
+    """In a worker. An exception of the training is a result, so that Ray retries nothing but a lost process."""
+    architecture = Architecture.from_dict(config["architecture"])
+    device, threads = "cuda" if share.gpu else "cpu", max(1, int(share.cpu))
+    try:
+        for metrics in train(config["number"], architecture, device=device, threads=threads, **shared):
+            tune.report(asdict(metrics))
+    except Exception:
+        tune.report({"failure": traceback.format_exc()})
+
+
+class SessionSearcher(Searcher):
+    """The session, spoken to in Ray Tune's words. Pickles as nothing, because the store is the state."""
+
+    def __init__(self, session: Session, concurrency: int) -> None:
+        super().__init__(metric="validation_error", mode="min")
+        self._session, self._concurrency = session, concurrency
+        self._numbers: dict[str, int] = {}
+        self._failures: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if len(self._session.running) >= self._concurrency:
+            return None
+        assignment = self._session.propose()
+        if assignment is None:
+            return Searcher.FINISHED if self._session.done else None
+        self._numbers[trial_id] = assignment.number
+        return {"number": assignment.number, "architecture": assignment.architecture.to_dict()}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if "failure" in result:
+            self._failures[trial_id] = result["failure"]
+        elif "epoch" in result:
+            self._session.on_epoch(self._numbers[trial_id], result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False, **_: Any
+    ) -> None:
+        self.on_trial_result(trial_id, result or {})
+        failure = self._failures.pop(trial_id, None)
+        if error and failure is None:
+            failure = "its worker process died, as after an out-of-memory kill, more often than backend.retries"
+        self._session.on_end(self._numbers.pop(trial_id), failure=failure)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class WhenSessionFails(Stopper):
+    """Ends the trials that are running once the session has failed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._session.failed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _scheduler(config: Scheduler, epochs: int, history: list[TrialRecord]) -> TrialScheduler:
+    """ASHA with the rungs of the trials that ended before this process began, so that a resumed search stops alike."""
+    if not isinstance(config, Asha) or config.grace_epochs >= epochs:
+        return FIFOScheduler()
+    asha = ASHAScheduler(
+        time_attr="epoch",
+        metric="validation_error",
+        mode="min",
+        max_t=epochs,
+        grace_period=config.grace_epochs,
+        reduction_factor=config.reduction_factor,
+        stop_last_trials=False,
+    )
+    for record in history:
+        if record.outcome in (COMPLETED, PRUNED):
+            for epoch, error in record.errors.items():
+                asha._brackets[0].on_result(SimpleNamespace(trial_id=f"earlier-{record.number}"), epoch, -error)
+    return asha

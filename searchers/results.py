@@ -1,0 +1,125 @@
+"""What a search found, as files and as a table: made anew from the store each time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from searchers.record import RUNNING, TrialRecord, best_first
+from searchers.run_folder import RunFolder, write_atomically
+from seqconv import Architecture, write_architecture
+from seqconv.serialization import to_yaml
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.table import Table
+
+_COLUMNS = {
+    "trial": "Int64",
+    "outcome": "str",
+    "error": "float64",
+    "epochs": "Int64",
+    "fingerprint": "str",
+    "params": "Int64",
+    "macs": "Int64",
+    "paper_flops": "Int64",
+    "serial_depth": "Int64",
+    "unread_groups": "Int64",
+    "seconds": "float64",
+    "duplicate_of": "Int64",
+    "started": "str",
+    "finished": "str",
+    "reason": "str",
+    "errors": "str",
+    "architecture": "str",
+}
+"""Columns that every table has, with their types; the knobs follow."""
+_COSTS = ("fingerprint", "params", "macs", "paper_flops", "serial_depth", "unread_groups", "seconds")
+
+
+def to_frame(records: Sequence[TrialRecord]) -> DataFrame:
+    """One row a trial: outcome, error, cost, knobs as `knob.<name>`, errors by epoch as JSON, reason."""
+    import pandas as pd
+
+    rows = [_row(record) for record in records]
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys((*_COLUMNS, *(name for row in rows for name in row)))))
+    for column in frame.columns:
+        if column in _COLUMNS:
+            frame[column] = frame[column].astype(_COLUMNS[column])  # type: ignore[call-overload]
+        elif frame[column].dropna().map(type).nunique() > 1:  # such as the windows 4 and dense: Parquet wants one type
+            frame[column] = frame[column].map(str, na_action="ignore")
+    return frame
+
+
+def write_tables(folder: RunFolder, records: Sequence[TrialRecord]) -> None:
+    """trials.csv and trials.parquet, each replaced whole."""
+    frame = to_frame(records)
+    for name, write in (("trials.csv", frame.to_csv), ("trials.parquet", frame.to_parquet)):
+        temporary = folder.path / f".{name}.tmp"
+        write(temporary, index=False)
+        temporary.replace(folder.path / name)
+
+
+def write_best(folder: RunFolder, records: list[TrialRecord]) -> TrialRecord | None:
+    """best/: the architecture of the best trial and what it reached; None where nothing was trained."""
+    ranked = best_first(records)
+    if not ranked:
+        return None
+    best = ranked[0]
+    target = folder.path / "best"
+    target.mkdir(exist_ok=True)
+    write_architecture(Architecture.from_dict(best.facts["architecture"]), target / "architecture.yaml")
+    result = {"trial": best.number, "error": best.error, "epochs": best.epochs, "outcome": best.outcome}
+    write_atomically(target / "result.yaml", to_yaml(result | {name: best.facts.get(name) for name in _COSTS}))
+    return best
+
+
+def prune_weights(folder: RunFolder, records: list[TrialRecord], keep: int) -> None:
+    """Delete the weights and checkpoints of ended trials beyond the best `keep`."""
+    kept = {record.number for record in best_first(records)[:keep]}
+    for record in records:
+        if record.number not in kept and record.outcome != RUNNING:
+            for name in ("model.pt", "checkpoint.pt"):
+                (folder.trial(record.number) / name).unlink(missing_ok=True)
+
+
+def best_table(records: list[TrialRecord], rows: int = 5) -> Table:
+    """The best trials, for the terminal."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("trial", "error", "epochs", "params", "MACs", "depth"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("best architectures: per stage blocks x groups, g and k, window, form", no_wrap=True)
+    for record in best_first(records)[:rows]:
+        facts = record.facts
+        table.add_row(
+            str(record.number), f"{record.error:.4f}", str(record.epochs), f"{facts['params']:,}",
+            f"{facts['macs']:,}", str(facts["serial_depth"]), Architecture.from_dict(facts["architecture"]).describe(),
+        )  # fmt: skip
+    return table
+
+
+class PeriodicTables:
+    """Tells when the tables of a running search are to be written again: every so many seconds."""
+
+    def __init__(self, every: float = 15.0) -> None:
+        self._every, self._last = every, time.monotonic()
+
+    def due(self) -> bool:
+        """True once per period."""
+        if time.monotonic() - self._last < self._every:
+            return False
+        self._last = time.monotonic()
+        return True
+
+
+def _row(record: TrialRecord) -> dict[str, Any]:
+    plan = record.facts.get("architecture")
+    row = {name: record.facts.get(name) for name in _COLUMNS}
+    row |= {"trial": record.number, "outcome": record.outcome, "error": record.error, "epochs": record.epochs}
+    row["errors"] = json.dumps({str(epoch): error for epoch, error in record.errors.items()})
+    row["architecture"] = None if plan is None else Architecture.from_dict(plan).describe()
+    return row | {f"knob.{name}": value for name, value in record.values.items()}

@@ -1,0 +1,191 @@
+"""A search from its configuration to its results, top to bottom."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from search_spaces.space import size
+from search_spaces.summary import check_budget, check_space, summarize
+from searchers import environment, results, run_folder
+from searchers.config import SearchConfig
+from searchers.record import RUNNING, TRAINED
+from searchers.run_folder import RunFolder
+from searchers.session import Session
+from searchers.study import TrialStore
+from seqconv import Architecture, measure
+from training.data import split
+from training.loop import EpochMetrics, train
+
+INTERRUPTED = 130
+TABLE_WIDTH = 160
+TrainTrial = Callable[..., Iterable[Any]]
+"""(number, architecture, device=, threads=, **shared) -> metrics, a dataclass per epoch."""
+
+
+def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -> int:
+    """Run, or go on with, a search; returns the exit code: 0 done, 1 stopped by failures, 130 interrupted.
+
+    Args:
+        config: what to search.
+        train_trial: trains one trial in a worker; the default is proxy training on the configured data.
+
+    Raises:
+        ValueError, OSError: input that cannot be used; nothing has been written by then.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    say = functools.partial(console.print, markup=False)
+    check_space(config.search_space)
+    data = config.dataset.load()
+    trial = config.trial.resolved(data.proxy, flip=data.flip)
+    say(f"data: {data.source}")
+    measured = {"resolution": data.resolution, "classes": data.classes}
+    for line in summarize(config.search_space, **measured).lines():
+        say(line)
+    check_budget(config.search_space, config.budget, **measured)
+    parts = split(data, validation=data.proxy.validation, share=trial.share, validation_limit=trial.validation_limit)
+    identity = {
+        "search_space": config.search_space.to_dict(),
+        "dataset": {
+            "name": data.name,
+            **measured,
+            "images": len(data.train_labels),
+            "class_names": list(data.class_names),
+            "mean": [round(value, 6) for value in parts.mean],
+            "std": [round(value, 6) for value in parts.std],
+        },
+        "trial": asdict(trial),
+        "seed": config.seed,
+    }
+    path, exists = run_folder.choose(config.run, config.resume, identity)
+    run_folder.check_identity(path, identity)
+    from searchers import ray_backend
+
+    share = ray_backend.connect(config.backend, config.resources, config.concurrency)
+    folder = RunFolder(path)
+    folder.open(identity, {"config": config.plain, "environment": environment.describe(share.cluster, data.source)})
+    say(f"run: {path} ({'going on' if exists else 'new'}), {share.concurrency} trials at a time on {share.cluster}")
+    say(f"trial: {trial.epochs} epochs of {len(parts.train_labels):,} images, {len(parts.validation_labels):,} to validate")
+    session = _session(config, folder, trials=_trials(config), epochs=trial.epochs, measured=measured, say=say)
+    work = {"split": parts, "config": trial, "classes": data.classes, "folder": path.resolve(), "seed": config.seed}
+    with _terminate_like_interrupt():
+        ray_backend.run(
+            session,
+            share=share,
+            scheduler=config.scheduler,
+            retries=config.backend.retries,
+            train=train_trial or train_proxy,
+            shared=work,
+        )
+    return _conclude(config, folder, session, console)
+
+
+def train_proxy(
+    number: int, architecture: Architecture, *, folder: Path, device: str, **settings: Any
+) -> Iterator[EpochMetrics]:
+    """Train one trial in its own folder, with its log beside its results. Runs in a worker."""
+    target = run_folder.trial_folder(folder, number)
+    target.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(target / "log.txt")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("training")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield from train(architecture, folder=target, device=device, **settings)
+    except Exception:
+        log.exception("trial %d failed", number)
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _session(
+    config: SearchConfig,
+    folder: RunFolder,
+    *,
+    trials: int,
+    epochs: int,
+    measured: Mapping[str, int],
+    say: Callable[[str], None],
+) -> Session:
+    store = TrialStore(folder.path, config.search_space, config.searcher, config.seed)
+    tables = results.PeriodicTables()
+
+    def progress(line: str) -> None:
+        say(line)
+        if tables.due():
+            results.write_tables(folder, store.records())
+
+    return Session(
+        space=config.search_space,
+        store=store,
+        budget=config.budget,
+        tracker=config.tracker.open(folder=folder.path, group=folder.group, config=_flat_settings(config)),
+        measure=functools.partial(measure, **measured),
+        trials=trials,
+        epochs=epochs,
+        max_failures=config.max_failures,
+        begin=folder.begin_trial,
+        say=progress,
+    )
+
+
+def _trials(config: SearchConfig) -> int:
+    """What was asked for, or the size of the space where that is less."""
+    vectors = size(config.search_space)
+    return config.trials if vectors is None else min(config.trials, vectors)
+
+
+def _conclude(config: SearchConfig, folder: RunFolder, session: Session, console: Console) -> int:
+    """Write the results, print the best and what to do next; returns the exit code."""
+    records = session.store.records()
+    results.write_tables(folder, records)
+    best = results.write_best(folder, records)
+    results.prune_weights(folder, records, config.keep_weights)
+    notes = session.tracker.close()
+    folder.close()
+    counts = {name: sum(r.outcome == name for r in records) for name in dict.fromkeys(r.outcome for r in records)}
+    if best is not None:
+        Console(width=max(console.width, TABLE_WIDTH)).print(results.best_table(records), soft_wrap=True)
+    say = functools.partial(console.print, markup=False)
+    say(f"{folder.path}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    for note in notes:
+        say(note)
+    trained = sum(count for name, count in counts.items() if name in TRAINED)
+    again = f"python search.py run={folder.path} resume=true (and the other settings of this command)"
+    if session.failed:
+        Console(stderr=True, soft_wrap=True).print(f"error: stopped: {session.stopped}", markup=False, highlight=False)
+        return 1
+    if not session.done:
+        say(f"interrupted with {counts.get(RUNNING, 0)} trials open; go on with: {again}")
+        return INTERRUPTED
+    if session.stopped and trained < config.trials:
+        say(f"note: {session.stopped}")
+    if best is not None:
+        say(f"next: python export.py run={folder.path} trial=best out=exported")
+    return 0
+
+
+def _flat_settings(config: SearchConfig) -> dict[str, Any]:
+    return {"space": config.search_space.name, "searcher": config.searcher.name, "scheduler": config.scheduler.name,
+            "seed": config.seed}  # fmt: skip
+
+
+class _terminate_like_interrupt:
+    """SIGTERM, as a cluster sends it before it kills, ends a search as Ctrl-C does."""
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)

@@ -1,0 +1,191 @@
+"""The folder of one search: what stands where, who may write, and whether it belongs to this command.
+
+    run.yaml            what makes the search this one: space, data, training, seed; checked on resume
+    config.yaml         the resolved configuration of the last command
+    environment.yaml    versions, device, commit
+    study.journal       the store, see searchers.study
+    trials.csv/.parquet one row a trial
+    trials/0007/        architecture.yaml, metrics.csv, log.txt, checkpoint.pt, model.pt
+    best/               architecture.yaml and result.yaml of the best trial
+
+Tables and best/ can be made anew from the journal at any time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from seqconv import Architecture, validation, write_architecture
+from seqconv.architecture import check_schema
+from seqconv.serialization import read_yaml, to_yaml
+
+RUN_FILE = "run.yaml"
+SCHEMA = "seqconv.run"
+VERSION = 1
+_HEAD = ("schema", "version", "id")
+
+
+class RunFolder:
+    """A folder that this process alone writes to, from `open` until the process ends.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / ".lock")
+
+    def open(self, identity: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+        """Make the folder or take it over, and write the files (name without .yaml to content) that describe it.
+
+        Raises:
+            ValueError: another search is running in it, or it belongs to a search of another identity.
+            OSError: it cannot be written.
+        """
+        check_identity(self.path, identity)
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            reason = "another search is running in this folder; wait for it or pass another run="
+            raise ValueError(f"run={self.path}: {reason}") from None
+        if not (self.path / RUN_FILE).is_file():
+            head = {"schema": SCHEMA, "version": VERSION, "id": uuid.uuid4().hex[:8]}
+            write_atomically(self.path / RUN_FILE, to_yaml({**head, **identity}))
+        (self.path / "trials").mkdir(exist_ok=True)
+        for name, content in files.items():
+            write_atomically(self.path / f"{name}.yaml", to_yaml(content))
+
+    @property
+    def group(self) -> str:
+        """A name of this search that no other search has, whatever its folder is called."""
+        return f"{self.path.resolve().name}-{read_run(self.path)['id']}"
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self._lock.release()
+
+    def trial(self, number: int) -> Path:
+        """Folder of a trial."""
+        return trial_folder(self.path, number)
+
+    def begin_trial(self, number: int, architecture: Architecture) -> None:
+        """Make the folder of a trial, with its architecture in it."""
+        self.trial(number).mkdir(parents=True, exist_ok=True)
+        write_architecture(architecture, self.trial(number) / "architecture.yaml")
+
+
+def trial_folder(run: Path, number: int) -> Path:
+    """Folder of a trial in a run folder."""
+    return run / "trials" / f"{number:04d}"
+
+
+def choose(
+    run: str | None, resume: bool | None, identity: Mapping[str, Any], root: Path = Path("runs")
+) -> tuple[Path, bool]:
+    """The run folder for a command, and whether a search is there to go on with.
+
+    Raises:
+        ValueError: run= is no folder of a search, holds one and resume=false, or none and resume=true.
+        OSError: the folder could not be written.
+    """
+    name = f"{identity['search_space']['name']}-{identity['dataset']['name']}"
+    if run is not None:
+        path = Path(run).expanduser()
+        exists = _holds_search(path)
+        if exists and resume is False:
+            raise ValueError(f"run={run}: holds a search already and resume=false; pass another run= or resume=true")
+    else:
+        found = newest(root, identity) if resume else None
+        exists = found is not None
+        path = found or root / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+    if resume and not exists:
+        where = f"of this command under {root}" if run is None else f"at run={run}"
+        raise ValueError(f"resume=true: there is no search {where} to go on with; leave resume out to begin one")
+    _check_writable(path)
+    return path, exists
+
+
+def newest(root: Path, identity: Mapping[str, Any]) -> Path | None:
+    """The latest run folder under `root` that belongs to a search of that identity."""
+    candidates = sorted(root.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in candidates:
+        try:
+            check_identity(file.parent, identity)
+        except ValueError:
+            continue
+        return file.parent
+    return None
+
+
+def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a folder whose search differs in what its results depend on.
+
+    Raises:
+        ValueError: naming each setting that differs, there and here.
+    """
+    if not (path / RUN_FILE).is_file():
+        return
+    there = read_run(path)
+    mine, theirs = _flat(identity), _flat({k: v for k, v in there.items() if k not in _HEAD})
+    differing = [k for k in {**theirs, **mine} if mine.get(k) != theirs.get(k)]
+    if differing:
+        listed = "; ".join(f"{k} is {theirs.get(k)!r} there and {mine.get(k)!r} here" for k in differing[:5])
+        more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
+        advice = f"Pass another run= or the settings of {path / 'config.yaml'}"
+        raise ValueError(f"run={path} belongs to another search: {listed}{more}. {advice}")
+
+
+def read_run(path: Path) -> Mapping[str, Any]:
+    """What stands in the run.yaml of a folder.
+
+    Raises:
+        ValueError: another document than a search writes, or one of a newer version.
+    """
+    where = str(path / RUN_FILE)
+    description = read_yaml(path / RUN_FILE)
+    check_schema(where, description, SCHEMA, VERSION)
+    return validation.has_keys(where, description, (*_HEAD, "search_space", "dataset", "trial", "seed"))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a text file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _holds_search(path: Path) -> bool:
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"run={path}: is a file; run= takes a folder")
+    if (path / RUN_FILE).is_file():
+        return True
+    # Hidden files are what a search leaves that was killed before its first entry.
+    if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        raise ValueError(f"run={path}: is not empty and holds no search ({RUN_FILE} is missing); pass another run=")
+    return False
+
+
+def _check_writable(path: Path) -> None:
+    """Fail before minutes of work, not after: the nearest folder that exists must take a file."""
+    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise OSError(f"run={path}: cannot write to {existing}: {error.strerror or error}") from None
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(data, Mapping) and data:
+        named = ((f"{prefix}.{key}" if prefix else key, value) for key, value in data.items())
+        return {k: v for name, value in named for k, v in _flat(value, name).items()}
+    return {prefix: list(data) if isinstance(data, tuple) else data}

@@ -1,0 +1,208 @@
+"""Imports run one way, and each heavy library in one place. Read off the source, so that it also holds in functions."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import seqconv
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("seqconv", "search_spaces", "training", "searchers")
+ENTRY = "the entry scripts and command_line.py"
+MAY_IMPORT = {
+    "seqconv": {"seqconv"},
+    "search_spaces": {"search_spaces", "seqconv"},
+    "training": {"training", "seqconv"},
+    "searchers": {"searchers", "search_spaces", "training", "seqconv"},
+}
+LIVES_IN = {
+    "ray": "searchers/ray_backend.py",
+    "optuna": "searchers/study.py",
+    "wandb": "searchers/tracking/wandb.py",
+    "hydra": ENTRY,
+    "omegaconf": ENTRY,
+}
+NOT_SHIPPED = ("tests", "experiments", "benchmarks")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, and whether it is imported only when a function runs."""
+
+    module: str
+    line: int
+    in_function: bool
+
+    @property
+    def root(self) -> str:
+        return self.module.partition(".")[0]
+
+
+def imports(source: str, package: str) -> Iterator[Import]:
+    """Every import in the source of a module of `package`, relative ones made absolute."""
+
+    def walk(node: ast.AST, in_function: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, in_function)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            yield Import(".".join([*base, *filter(None, [node.module])]), node.lineno, in_function)
+        in_function |= isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, in_function)
+
+    return walk(ast.parse(source), False)
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What a file, named from the root of the checkout, imports and must not."""
+    *folders, _ = path.split("/")
+    home = folders[0] if folders else None
+    return [
+        f"{path}:{found.line}: {reason}"
+        for found in imports(source, ".".join(folders))
+        if (reason := _refusal(path, home, found))
+    ]
+
+
+def _refusal(path: str, home: str | None, found: Import) -> str | None:
+    root = found.root
+    if root in NOT_SHIPPED and root != home and not (root == "benchmarks" and home == "tests"):
+        return f"{root} is imported by nothing"
+    if home in NOT_SHIPPED:
+        return None
+    if home is not None and (ROOT / root).with_suffix(".py").is_file():
+        return f"{root}.py is an entry script"
+    if root in PACKAGES and home in PACKAGES and root not in MAY_IMPORT[home]:
+        return f"{home} must not import {root}"
+    if root in LIVES_IN and path != LIVES_IN[root] and not (LIVES_IN[root] == ENTRY and home is None):
+        return f"{root} is imported in {LIVES_IN[root]} alone"
+    if home == "seqconv" and root not in {"seqconv", "torch", *sys.stdlib_module_names}:
+        if root != "yaml" or path != "seqconv/serialization.py":
+            return f"seqconv needs torch alone, not {root}"
+        if not found.in_function:
+            return "yaml is imported inside the functions that need it"
+    return None
+
+
+def sources() -> list[str]:
+    folders = [ROOT / name for name in (*PACKAGES, *NOT_SHIPPED)]
+    files = [*ROOT.glob("*.py"), *(file for folder in folders for file in folder.rglob("*.py"))]
+    return sorted(file.relative_to(ROOT).as_posix() for file in files)
+
+
+def test_the_checkout_keeps_the_directions() -> None:
+    found = [line for path in sources() for line in violations(path, (ROOT / path).read_text(encoding="utf-8"))]
+    assert not found, "\n".join(found)
+
+
+def test_every_package_was_looked_at() -> None:
+    looked_at = {path.partition("/")[0] for path in sources()}
+    assert looked_at >= {*PACKAGES, "tests"}
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "reason"),
+    [
+        ("seqconv/architecture.py", "import numpy", "seqconv needs torch alone, not numpy"),
+        ("seqconv/architecture.py", "def f():\n    import yaml", "seqconv needs torch alone, not yaml"),
+        ("seqconv/serialization.py", "import yaml", "yaml is imported inside the functions that need it"),
+        ("seqconv/layers/seqconv.py", "from training import loop", "seqconv must not import training"),
+        ("seqconv/layers/seqconv.py", "from ...training import loop", "seqconv must not import training"),
+        ("training/loop.py", "from search_spaces.space import SearchSpace", "training must not import search_spaces"),
+        ("search_spaces/space.py", "import training.loop as t", "search_spaces must not import training"),
+        ("search_spaces/space.py", "import searchers", "search_spaces must not import searchers"),
+        ("training/loop.py", "if True:\n    import ray.tune", "ray is imported in searchers/ray_backend.py alone"),
+        ("searchers/run.py", "import optuna", "optuna is imported in searchers/study.py alone"),
+        ("searchers/run.py", "def f():\n    import wandb", "wandb is imported in searchers/tracking/wandb.py alone"),
+        ("searchers/run.py", "from hydra.utils import instantiate", f"hydra is imported in {ENTRY} alone"),
+        ("search.py", "import optuna", "optuna is imported in searchers/study.py alone"),
+        ("searchers/run.py", "from experiments.first import study", "experiments is imported by nothing"),
+        ("benchmarks/speed.py", "import experiments", "experiments is imported by nothing"),
+        ("training/data.py", "from tests.real_data import root", "tests is imported by nothing"),
+    ],
+)
+def test_a_wrong_import_is_found(path: str, source: str, reason: str) -> None:
+    assert [line.partition(": ")[2] for line in violations(path, source)] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("seqconv/serialization.py", "import json, torch\nfrom seqconv import validation\ndef f():\n    import yaml"),
+        ("seqconv/networks/build.py", "from . import cifar\nfrom ..layers import seqconv"),
+        ("searchers/ray_backend.py", "import ray.tune\nfrom training import loop\nfrom search_spaces import space"),
+        ("searchers/tracking/wandb.py", "import wandb"),
+        ("command_line.py", "import hydra, omegaconf, searchers, seqconv"),
+        ("tests/training/test_loop.py", "import optuna, hydra, search_spaces, tests.real_data"),
+    ],
+)
+def test_what_is_allowed(path: str, source: str) -> None:
+    assert violations(path, source) == []
+
+
+def test_what_is_imported_is_declared() -> None:
+    """The lock installs more than the project asks for, so a dependency that is missing would not show otherwise."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[\w.-]+", line)[0].lower() for line in project["dependencies"]}  # type: ignore[index]
+    distributions = importlib.metadata.packages_distributions()
+    own = {*PACKAGES, *(path.removesuffix(".py") for path in sources() if "/" not in path)}
+    missing = {
+        f"{path} imports {found.root}"
+        for path in sources()
+        if not path.startswith(NOT_SHIPPED)
+        for found in imports((ROOT / path).read_text(encoding="utf-8"), "")
+        if found.root and found.root not in {*own, *sys.stdlib_module_names}
+        and declared.isdisjoint(name.lower() for name in distributions.get(found.root, []))
+    }  # fmt: skip
+    assert not missing
+
+
+def run(program: str, *arguments: object) -> str:
+    """What a fresh interpreter prints."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_seqconv_imports_nothing_heavy() -> None:
+    program = "import sys, seqconv; print(sorted({'torch', 'yaml', 'numpy', 'ray', 'hydra'} & set(sys.modules)))"
+    assert run(program) == "[]\n"
+
+
+LOAD = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"ray", "optuna", "hydra", "omegaconf", "wandb", "pandas", "training"}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Absent())
+import seqconv, torch
+model = seqconv.load(sys.argv[1])
+print(tuple(model(torch.zeros(1, 3, 16, 16)).shape))
+"""
+
+
+def test_an_exported_model_loads_where_only_torch_and_yaml_are(tmp_path: Path) -> None:
+    import torch
+
+    from seqconv.serialization import to_yaml
+
+    architecture = seqconv.read_architecture("cifar_b_small")
+    seqconv.write_architecture(architecture, tmp_path / "architecture.yaml")
+    description = {"schema": "seqconv.model", "version": 1, "classes": 4, "weights": "model.pt"}
+    (tmp_path / "model.yaml").write_text(to_yaml(description))
+    torch.save(seqconv.build(architecture, classes=4).state_dict(), tmp_path / "model.pt")
+    assert run(LOAD, tmp_path) == "(1, 4)\n"

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import csv
+import itertools
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import seqconv
+from seqconv import Stage
+from tests.training.tiny import CLASSES, CONFIG, TINY, split
+from training import checkpoint
+from training.loop import EpochMetrics, train
+from training.trial import TrialConfig
+
+
+def run(folder: Path | None = None, config: TrialConfig = CONFIG, **changes: Any) -> Any:
+    """The generator of a tiny trial."""
+    arguments = {"classes": CLASSES, "folder": folder, "seed": 0, "device": "cpu", **changes}
+    architecture, data = arguments.pop("architecture", TINY), arguments.pop("data", None)
+    return train(architecture, data or split(), config, **arguments)
+
+
+def timeless(metrics: EpochMetrics) -> dict[str, Any]:
+    return {**asdict(metrics), "seconds": None, "images_per_second": None}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "model.pt", weights_only=True)
+
+
+def assert_same_weights(folder: Path, other: Path) -> None:
+    mine, theirs = weights(folder), weights(other)
+    assert mine.keys() == theirs.keys()
+    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
+
+
+def test_it_learns() -> None:
+    *_, last = run(data=split(300, 60), config=replace(CONFIG, dropout=0.0))
+    assert last.validation_error <= 0.1
+    assert last.train_error <= 0.2
+    assert last.validation_loss < 0.5
+
+
+def test_every_epoch_is_measured() -> None:
+    epochs = list(run())
+    assert [m.epoch for m in epochs] == [1, 2, 3, 4]
+    for m in epochs:
+        assert 0 <= m.train_error <= 1
+        assert m.validation_error * 30 == pytest.approx(round(m.validation_error * 30))
+        assert m.seconds > 0 < m.images_per_second
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+def test_the_same_seed_gives_the_same_metrics(schedule: str) -> None:
+    config = replace(CONFIG, schedule=schedule, epochs=2)
+    first, again, other = ([timeless(m) for m in run(config=config, seed=seed)] for seed in (5, 5, 6))
+    assert first == again
+    assert first != other
+
+
+def test_the_callers_random_numbers_are_left_alone() -> None:
+    before = torch.get_rng_state()
+    for _ in run(config=replace(CONFIG, epochs=2)):
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_metrics_do_not_depend_on_the_callers_random_numbers() -> None:
+    first = timeless(next(run()))
+    torch.rand(3)
+    assert timeless(next(run())) == first
+
+
+def test_it_evaluates_like_the_exported_model(tmp_path: Path) -> None:
+    *_, last = run(tmp_path)
+    model = seqconv.build(TINY, classes=CLASSES)
+    model.load_state_dict(weights(tmp_path))
+    data = split()
+    images = (torch.tensor(data.validation_images) / 255 - 0.3) / 0.2
+    with torch.inference_mode():
+        logits = model.eval()(images)
+    labels = torch.tensor(data.validation_labels)
+    assert last.validation_error == pytest.approx((logits.argmax(1) != labels).float().mean().item())
+    assert last.validation_loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    unbroken = list(run(tmp_path / "unbroken"))
+    broken = run(tmp_path / "broken")
+    seen = list(itertools.islice(broken, 2))
+    broken.close()
+    assert not (tmp_path / "broken" / "model.pt").exists()
+    resumed = list(run(tmp_path / "broken"))
+    assert [m.epoch for m in resumed] == [2, 3, 4]
+    assert resumed[0] == seen[-1]
+    assert [timeless(m) for m in resumed] == [timeless(m) for m in unbroken[1:]]
+    assert_same_weights(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def test_without_a_checkpoint_of_every_epoch_it_goes_on_from_the_last_one(tmp_path: Path) -> None:
+    config = replace(CONFIG, checkpoint_every=2)
+    list(run(tmp_path / "unbroken", config))
+    list(itertools.islice(run(tmp_path / "broken", config), 3))
+    assert len(_rows(tmp_path / "broken")) == 3
+    assert [m.epoch for m in run(tmp_path / "broken", config)] == [2, 3, 4]
+    assert_same_weights(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def test_a_finished_trial_yields_its_last_epoch_alone(tmp_path: Path) -> None:
+    *_, last = run(tmp_path)
+    assert list(run(tmp_path)) == [last]
+    (tmp_path / "model.pt").unlink()
+    assert list(run(tmp_path)) == [last]
+
+
+def test_files_of_a_finished_trial(tmp_path: Path) -> None:
+    epochs = list(run(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "metrics.csv", "model.pt"]
+    assert (tmp_path / "checkpoint.pt").stat().st_size < 5000 < (tmp_path / "model.pt").stat().st_size
+    assert [{k: float(v) for k, v in row.items()} for row in _rows(tmp_path)] == [asdict(m) for m in epochs]
+
+
+def test_files_are_written_before_an_epoch_is_yielded(tmp_path: Path) -> None:
+    for metrics in run(tmp_path):
+        saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        assert saved["history"][-1] == asdict(metrics)
+        assert len(_rows(tmp_path)) == metrics.epoch
+
+
+def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(list(run())) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_checkpoint_starts_from_scratch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, _ = itertools.islice(run(tmp_path), 2)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
+    again = next(run(tmp_path))
+    assert timeless(again) == timeless(first)
+    assert "checkpoint.pt is damaged, training starts from scratch" in caplog.text
+
+
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.pt.4711.part").write_bytes(b"half")
+    next(run(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "metrics.csv"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"seed": 3}, "seed is 0 there and 3 here"),
+        ({"config": replace(CONFIG, epochs=9)}, "trial.epochs is 4 there and 9 here"),
+        ({"classes": 5}, "classes is 3 there and 5 here"),
+        ({"data": split(60)}, "data is '70 \\+ 30 images of 8x8, .*' there and '60 \\+ 30 images of 8x8, .*' here"),
+        ({"data": split(seed=1)}, "data is '70 \\+ 30 .*' there and '70 \\+ 30"),
+        (
+            {"architecture": replace(TINY, stages=(Stage(blocks=1, group_width=4),))},
+            f"architecture is '{TINY.fingerprint()}' there and '[0-9a-f]{{16}}' here",
+        ),
+    ],
+)
+def test_the_checkpoint_of_another_trial_is_refused(tmp_path: Path, changes: dict[str, Any], difference: str) -> None:
+    next(run(tmp_path))
+    with pytest.raises(ValueError, match=f"checkpoint.pt belongs to another trial: {difference}"):
+        run(tmp_path, **changes)
+
+
+def test_threads_are_set() -> None:
+    before = torch.get_num_threads()
+    try:
+        next(run(threads=2))
+        assert torch.get_num_threads() == 2
+        next(run(threads=1))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"config": replace(CONFIG, epochs=None)},
+            "trial.epochs is null: give a value, or take the data set's with TrialConfig.resolved",
+        ),
+        ({"config": replace(CONFIG, augment="auto")}, "trial.augment is auto: give a value"),
+        ({"data": split(1)}, "at least 2 training images are needed, got 1: raise trial.share"),
+        ({"data": split(validation=0)}, "at least 1 validation images are needed, got 0"),
+        ({"classes": 2}, "training labels must be from 0 to 1 for 2 classes, got 0 to 2"),
+        ({"seed": -1}, "seed must be an integer at least 0, got -1"),
+        ({"threads": 0}, "threads must be an integer at least 1, got 0"),
+        ({"device": "gpu"}, "device must be auto, cpu, cuda or cuda:<number>, got 'gpu'"),
+        ({"device": "meta"}, "device must be auto, cpu, cuda or cuda:<number>, got 'meta'"),
+        ({"device": "cuda:99"}, "device cuda:99 is asked for, torch finds [0-9]+ GPUs here: use device auto or cpu"),
+    ],
+)
+def test_bad_arguments_are_refused_before_the_first_epoch(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(**changes)
+
+
+def test_a_bad_argument_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        run(tmp_path / "trial", seed=-1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_holds_what_identifies_the_trial(tmp_path: Path) -> None:
+    next(run(tmp_path))
+    identity = torch.load(tmp_path / checkpoint.CHECKPOINT_FILE, weights_only=True)["identity"]
+    assert identity["architecture"] == TINY.fingerprint()
+    recipe = {name.removeprefix("trial."): v for name, v in identity.items() if name.startswith("trial.")}
+    assert recipe == asdict(CONFIG)
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,109 @@
+"""The files of one trial, each replaced as a whole: a kill at any moment leaves the old one or the new one.
+
+`metrics.csv` has a row for each epoch, `checkpoint.pt` what is needed to go on, `model.pt` the weights at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE = "checkpoint.pt", "metrics.csv", "model.pt"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A trial after a whole number of epochs."""
+
+    identity: dict[str, Any]
+    """What the state belongs to, as flat plain values: architecture, recipe, data, seed."""
+    history: list[dict[str, Any]]
+    """Metrics of every finished epoch, oldest first."""
+    state: dict[str, Any] | None
+    """State of network, optimizer and schedule; None once the last epoch is done."""
+
+
+def load(folder: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
+    """The checkpoint in `folder`, or None where there is none or its file is damaged, which is logged.
+
+    Raises:
+        ValueError: the checkpoint of another trial, naming what differs.
+        OSError: a file that cannot be read.
+    """
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    try:
+        data = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        checkpoint = Checkpoint(**data)
+    except Exception as error:  # what torch raises depends on which bytes are damaged
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        _LOG.warning("%s is damaged, training starts from scratch: %s", path, reason)
+        return None
+    _check_identity(path, checkpoint.identity, identity)
+    return checkpoint
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint in `folder`."""
+    _save_tensors(folder / CHECKPOINT_FILE, {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)})
+
+
+def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Replace the weights in `folder`: a state_dict on the CPU, without pickled code."""
+    _save_tensors(folder / WEIGHTS_FILE, {name: tensor.cpu() for name, tensor in weights.items()})
+
+
+def save_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the table of metrics in `folder`."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(folder / METRICS_FILE, text.getvalue().encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` in one step, after its new content has reached the disk."""
+    # Two processes may write for one trial: workers of a killed search live on for seconds after it was resumed.
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the half-written files of a process that was killed."""
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+
+
+def _save_tensors(path: Path, data: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(data, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _check_identity(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    names = [name for name in {**asked, **found} if found.get(name) != asked.get(name)]
+    if names:
+        differences = "; ".join(f"{n} is {found.get(n)!r} there and {asked.get(n)!r} here" for n in names)
+        raise ValueError(f"{path} belongs to another trial: {differences}. Use another folder, or delete the file")

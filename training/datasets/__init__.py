@@ -1,0 +1,8 @@
+"""The kinds of data, one a file: a frozen config whose `load` gives `training.data.ImageData`."""
+
+from training.datasets.auto import Auto
+from training.datasets.cifar import Cifar10, Cifar100
+from training.datasets.digits import Digits
+from training.datasets.folder import Folder
+
+__all__ = ["Auto", "Cifar10", "Cifar100", "Digits", "Folder"]

@@ -1,0 +1,128 @@
+"""Trains one architecture epoch by epoch, keeps its files, and goes on where a killed run stopped."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from seqconv import validation
+from seqconv.architecture import Architecture
+from training import checkpoint
+from training.checkpoint import Checkpoint
+from training.device import select
+from training.trainer import Diverged, EpochMetrics, Trainer
+
+if TYPE_CHECKING:
+    from training.data import Split
+    from training.trial import TrialConfig
+
+__all__ = ["Diverged", "EpochMetrics", "train"]
+
+
+def train(
+    architecture: Architecture,
+    split: Split,
+    config: TrialConfig,
+    *,
+    classes: int,
+    folder: Path | None,
+    seed: int,
+    device: str = "auto",
+    threads: int = 1,
+) -> Generator[EpochMetrics, None, None]:
+    """Train and yield the metrics of every epoch, as soon as its files are written.
+
+    Where `folder` holds a checkpoint of the same trial, the last finished epoch is yielded once more, because a killed
+    caller may have missed it, and training goes on after it; on a CPU the weights are bit-equal to those of an unbroken
+    run. A trial whose last epoch is done yields that alone. The global random state is left as it was; the number of
+    threads of the process is set.
+
+    Args:
+        architecture: what to train.
+        split: images, labels and normalisation.
+        config: recipe and fidelity with no field left open, see `TrialConfig.resolved`.
+        classes: number of logits.
+        folder: where `metrics.csv`, `checkpoint.pt` and at the end `model.pt` go; None keeps no files.
+        seed: of the initial weights, the order of the images, augmentation and dropout.
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:<number>".
+        threads: CPU threads that torch uses.
+
+    Raises:
+        ValueError: an open field, too few images, a label outside the classes, a device that is not there, or a folder
+            with the checkpoint of another trial.
+        Diverged: while iterating, once the loss is not finite.
+    """
+    epochs = _check(split, config, classes=classes, seed=seed, threads=threads)
+    place = select(device)
+    identity = _identity(architecture, split, config, classes=classes, seed=seed)
+    saved = None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_leftovers(folder)
+        saved = checkpoint.load(folder, identity)
+
+    def run() -> Generator[EpochMetrics, None, None]:
+        history = [] if saved is None else list(saved.history)
+        if history:
+            yield EpochMetrics(**history[-1])
+        if len(history) == epochs:
+            return
+        torch.set_num_threads(threads)
+        trainer = Trainer(architecture, split, config, epochs=epochs, classes=classes, seed=seed, place=place)
+        if saved is not None and saved.state is not None:
+            trainer.load_state(saved.state)
+        while len(history) < epochs:
+            metrics = trainer.epoch(len(history) + 1)
+            history.append(asdict(metrics))
+            if folder is not None:
+                _write_files(folder, identity, history, trainer)
+            yield metrics
+
+    return run()
+
+
+def _write_files(folder: Path, identity: dict[str, Any], history: list[dict[str, Any]], trainer: Trainer) -> None:
+    checkpoint.save_metrics(folder, history)
+    if len(history) == trainer.epochs:
+        # The weights first: a kill between the two repeats epochs instead of losing the weights.
+        checkpoint.save_weights(folder, trainer.model.state_dict())
+        checkpoint.save(folder, Checkpoint(identity=identity, history=history, state=None))
+    elif len(history) % trainer.config.checkpoint_every == 0:
+        checkpoint.save(folder, Checkpoint(identity=identity, history=history, state=trainer.state()))
+
+
+def _check(split: Split, config: TrialConfig, *, classes: int, seed: int, threads: int) -> int:
+    """The number of epochs, once everything is known to be usable."""
+    validation.integer("classes", classes)
+    validation.integer("seed", seed, low=0)
+    validation.integer("threads", threads)
+    for name, labels, least in (("training", split.train_labels, 2), ("validation", split.validation_labels, 1)):
+        if len(labels) < least:
+            raise ValueError(f"at least {least} {name} images are needed, got {len(labels)}: raise trial.share")
+        if labels.min() < 0 or labels.max() >= classes:
+            found = f"{labels.min()} to {labels.max()}"
+            raise ValueError(f"{name} labels must be from 0 to {classes - 1} for {classes} classes, got {found}")
+    if config.epochs is None or config.augment == "auto":
+        field, value = ("epochs", "null") if config.epochs is None else ("augment", "auto")
+        raise ValueError(f"trial.{field} is {value}: give a value, or take the data set's with TrialConfig.resolved")
+    return config.epochs
+
+
+def _identity(
+    architecture: Architecture, split: Split, config: TrialConfig, *, classes: int, seed: int
+) -> dict[str, Any]:
+    """Flat plain values that are equal exactly where a checkpoint may be used."""
+    labels = zlib.crc32(split.validation_labels.tobytes(), zlib.crc32(split.train_labels.tobytes()))
+    height, width = split.train_images.shape[2:]
+    return {
+        "architecture": architecture.fingerprint(),
+        "seed": seed,
+        "classes": classes,
+        "data": f"{len(split.train_labels)} + {len(split.validation_labels)} images of {height}x{width}, {labels:08x}",
+        **{f"trial.{name}": value for name, value in asdict(config).items()},
+    }

@@ -1,0 +1,233 @@
+"""One network in training: its optimizer, its learning rate, and the images on its device.
+
+Shape suffixes: N batch, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqconv.architecture import Architecture
+from seqconv.networks.build import build
+from training import augment, device, schedule
+
+if TYPE_CHECKING:
+    from training.data import Split
+    from training.trial import TrialConfig
+
+EVALUATION_BATCH = 512
+"""Images of a validation step."""
+CHECK_EVERY = 50
+"""Training steps between two looks at the loss: each makes the host wait for the device."""
+
+
+class Diverged(RuntimeError):
+    """The loss became infinite or not a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochMetrics:
+    """What one epoch came to."""
+
+    epoch: int
+    """Epochs done, from 1."""
+    train_loss: float
+    """Mean loss of the augmented training images, label smoothing included, while the weights changed."""
+    train_error: float
+    """Share of them that was classified wrongly, 0 to 1."""
+    validation_loss: float
+    """Mean cross entropy of the validation images after the epoch, without label smoothing."""
+    validation_error: float
+    """Share of them that is classified wrongly, 0 to 1."""
+    learning_rate: float
+    """Learning rate of the epoch's last step."""
+    seconds: float
+    """Wall time of the epoch, validation included."""
+    images_per_second: float
+    """Training images a second, validation not counted."""
+
+
+class Trainer:
+    """Trains epoch by epoch; what an epoch does depends on the seed, its number and `state` alone.
+
+    Args:
+        architecture: what to train.
+        split: images, labels and normalisation.
+        config: the recipe.
+        epochs: how many there will be, which sets the learning rates.
+        classes: number of logits.
+        seed: of the initial weights, the order of the images, augmentation and dropout.
+        place: the device that holds the network and the images.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        split: Split,
+        config: TrialConfig,
+        *,
+        epochs: int,
+        classes: int,
+        seed: int,
+        place: torch.device,
+    ) -> None:
+        self.config, self.epochs, self.seed, self.place = config, epochs, seed, place
+        self.images, self.labels = device.hold(split.train_images, split.train_labels, place)
+        self.validation = device.hold(split.validation_images, split.validation_labels, place)
+        self.mean, self.std = (torch.tensor(v, device=place) * 255 for v in (split.mean, split.std))
+        self.batch_size = min(config.batch_size, len(self.images))
+        self.steps = len(self.images) // self.batch_size
+        channels_last = place.type == "cuda" if config.channels_last == "auto" else config.channels_last
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.autocast_type = device.autocast_type(config.precision, place)
+        if place.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+        with device.seeded(device.derive(seed, 0), place):
+            self.model = build(architecture, classes=classes, dropout=config.dropout)
+        self.model.to(place).to(memory_format=self.layout)
+        self.norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
+        generator = torch.Generator().manual_seed(device.derive(seed, 0))
+        self.norm_images = torch.randperm(len(self.images), generator=generator)[: config.norm_images].to(place)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            nesterov=config.momentum > 0,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._factor)
+
+    def epoch(self, epoch: int) -> EpochMetrics:
+        """Train for one epoch and validate.
+
+        Raises:
+            Diverged: naming epoch, step, loss and learning rate.
+        """
+        started = time.perf_counter()
+        with device.seeded(device.derive(self.seed, epoch), self.place):
+            train_loss, train_error, learning_rate = self._train(epoch)
+        train_seconds = time.perf_counter() - started
+        if self.config.norm_images:
+            self._measure_norms()
+        validation_loss, validation_error = self._evaluate()
+        if not math.isfinite(validation_loss):
+            raise Diverged(
+                f"validation loss is {validation_loss} after epoch {epoch} at learning rate {learning_rate:.3g}; "
+                "lower trial.learning_rate"
+            )
+        return EpochMetrics(
+            epoch=epoch,
+            train_loss=train_loss,
+            train_error=train_error,
+            validation_loss=validation_loss,
+            validation_error=validation_error,
+            learning_rate=learning_rate,
+            seconds=time.perf_counter() - started,
+            images_per_second=self.steps * self.batch_size / train_seconds,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that changes while training."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised, augmented images and their labels, in an order of the epoch's own.
+
+        Whole batches only, unless there are too few images for one; those left over in this epoch come in another.
+        """
+        generator = torch.Generator().manual_seed(device.derive(self.seed, epoch))
+        order = torch.randperm(len(self.images), generator=generator).to(self.place)
+        padding = self.images.shape[1] // 8
+        flip = self.config.augment == "crop_flip"
+        draws = augment.draw(len(self.images), padding=padding, flip=flip, generator=generator).to(self.place)
+        for start in range(0, self.steps * self.batch_size, self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            images = self.images[chosen]
+            if self.config.augment != "none":
+                images = augment.crop_flip(images, draws[start : start + self.batch_size], padding=padding)
+            yield self._normalised(images), self.labels[chosen]
+
+    def _factor(self, step: int) -> float:
+        steps = self.steps * self.epochs
+        return schedule.factor(self.config.schedule, step, steps=steps, warmup=self.config.warmup)
+
+    def _train(self, epoch: int) -> tuple[float, float, float]:
+        """Mean loss, error and the last learning rate of one epoch."""
+        self.model.train()
+        loss_sum = torch.zeros((), device=self.place)
+        wrong = torch.zeros((), device=self.place, dtype=torch.int64)
+        for step, (images, labels) in enumerate(self.batches(epoch), start=1):
+            with self._autocast():
+                logits = self.model(images)
+                loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            learning_rate = float(self.scheduler.get_last_lr()[0])
+            self.scheduler.step()
+            loss_sum += loss.detach()
+            wrong += (logits.detach().argmax(1) != labels).sum()
+            if (step % CHECK_EVERY == 0 or step == self.steps) and not math.isfinite(loss_sum.item()):
+                raise Diverged(
+                    f"training loss is {loss_sum.item()} at step {step} of {self.steps} in epoch {epoch} at learning "
+                    f"rate {learning_rate:.3g}; lower trial.learning_rate"
+                )
+        return loss_sum.item() / self.steps, wrong.item() / (self.steps * self.batch_size), learning_rate
+
+    @torch.no_grad()
+    def _measure_norms(self) -> None:
+        """Replace batch norm's running averages by the statistics of one batch of training images.
+
+        See Wu and Johnson, 2021, "Rethinking 'Batch' in BatchNorm" (arXiv 2105.07576). Training does not read them.
+        """
+        self.model.eval()
+        momenta = [norm.momentum for norm in self.norms]
+        for norm in self.norms:
+            norm.train()
+            norm.momentum = 1.0
+        with self._autocast():
+            self.model(self._normalised(self.images[self.norm_images]))
+        for norm, momentum in zip(self.norms, momenta, strict=True):
+            norm.momentum = momentum
+
+    @torch.inference_mode()
+    def _evaluate(self) -> tuple[float, float]:
+        """Mean loss and error of the validation images."""
+        self.model.eval()
+        loss_sum = torch.zeros((), device=self.place)
+        wrong = torch.zeros((), device=self.place, dtype=torch.int64)
+        for images, labels in zip(*(torch.split(part, EVALUATION_BATCH) for part in self.validation), strict=True):
+            with self._autocast():
+                logits = self.model(self._normalised(images))
+                loss_sum += F.cross_entropy(logits, labels, reduction="sum")
+            wrong += (logits.argmax(1) != labels).sum()
+        count = len(self.validation[1])
+        return loss_sum.item() / count, wrong.item() / count
+
+    def _normalised(self, images_NHWC: Tensor) -> Tensor:
+        """(N, C, H, W) float32 in the layout of the network."""
+        normalised = images_NHWC.to(torch.float32).sub_(self.mean).div_(self.std)
+        return normalised.permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.place.type, self.autocast_type, enabled=self.autocast_type is not None)
