@@ -128,7 +128,7 @@ def help_lines(file: Path, description: str) -> Iterator[str]:
         if match := re.fullmatch(r"(\w+): *(\S.*?) +# (.*)", line):
             yield f"  {match[1] + '=' + match[2].replace('???', ''):<20} {match[3]}"
     if groups:
-        yield "\nHydra's flags work too: --cfg job prints the whole configuration, --multirun seed=0,1,2 runs one after another."
+        yield "\nHydra's flags work too: --cfg job prints the configuration, --multirun seed=0,1 runs two in turn."
 
 
 def _guarded(main: Callable[[Config], int], config: Config) -> int:

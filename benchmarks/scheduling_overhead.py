@@ -75,7 +75,9 @@ def main() -> None:
     for name, times in spent.items():
         print(f"  {name:<17} {1000 * sum(times) / len(ends):6.1f} ms per trial over all, {len(times)} calls")
     print(f"  {'Ray and the rest':<17} {1000 * (per_trial - driver):6.1f} ms per trial once warm")
-    print(f"before the first trial ended: {ends[0] - began:.1f} s; journal {journal / len(ends) / 1024:.1f} KiB per trial")
+    print(
+        f"before the first trial ended: {ends[0] - began:.1f} s; journal {journal / len(ends) / 1024:.1f} KiB per trial"
+    )
 
 
 def timed(function: Callable[..., Any], times: list[float]) -> Callable[..., Any]:

@@ -62,14 +62,14 @@ def connect(backend: RayBackend, resources: Resources, concurrency: int | None) 
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    local = {"num_cpus": backend.cpus, "num_gpus": backend.gpus} if backend.address == "local" else {}
     try:
         ray.init(
             address=backend.address,
+            num_cpus=backend.cpus,
+            num_gpus=backend.gpus,
             include_dashboard=False if backend.address == "local" else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **local,
         )
     except (ConnectionError, RuntimeError) as error:
         raise ValueError(f"backend.address={backend.address}: cannot reach Ray there: {error}") from None
@@ -83,7 +83,7 @@ def connect(backend: RayBackend, resources: Resources, concurrency: int | None) 
                 f"resources.{name}={asked:g} is more than there is: {there:g} {name.upper()}s "
                 f"at backend.address={backend.address}"
             )
-    fits = int(min(cpus / resources.cpu, gpus / gpu if gpu else float("inf")))
+    fits = int(min(cpus / resources.cpu, gpus / gpu if gpu else float("inf")) + 1e-9)
     words = f"{cpus:g} CPUs, {gpus:g} GPUs"
     return Share(cpu=resources.cpu, gpu=gpu, concurrency=min(fits, concurrency or fits), cluster=words)
 
@@ -154,7 +154,7 @@ class SessionSearcher(Searcher):
         self._numbers: dict[str, int] = {}
         self._failures: dict[str, str] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         if len(self._session.running) >= self._concurrency:
             return None
         assignment = self._session.propose()
@@ -216,6 +216,7 @@ def _scheduler(config: Scheduler, epochs: int, history: list[TrialRecord]) -> Tr
     )
     for record in history:
         if record.outcome in (COMPLETED, PRUNED):
+            earlier: Any = SimpleNamespace(trial_id=f"earlier-{record.number}")
             for epoch, error in record.errors.items():
-                asha._brackets[0].on_result(SimpleNamespace(trial_id=f"earlier-{record.number}"), epoch, -error)
+                asha._brackets[0].on_result(earlier, epoch, -error)
     return asha

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shlex
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from searchers.record import RUNNING, TRAINED
 from searchers.run_folder import RunFolder
 from searchers.session import Session
 from searchers.study import TrialStore
-from seqconv import Architecture, measure
+from seqconv import Architecture, Complexity, measure
 from training.data import split
 from training.loop import EpochMetrics, train
 
@@ -46,6 +48,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -
     check_space(config.search_space)
     data = config.dataset.load()
     trial = config.trial.resolved(data.proxy, flip=data.flip)
+    assert trial.epochs is not None and trial.share is not None
     say(f"data: {data.source}")
     measured = {"resolution": data.resolution, "classes": data.classes}
     for line in summarize(config.search_space, **measured).lines():
@@ -73,8 +76,10 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -
     folder = RunFolder(path)
     folder.open(identity, {"config": config.plain, "environment": environment.describe(share.cluster, data.source)})
     say(f"run: {path} ({'going on' if exists else 'new'}), {share.concurrency} trials at a time on {share.cluster}")
-    say(f"trial: {trial.epochs} epochs of {len(parts.train_labels):,} images, {len(parts.validation_labels):,} to validate")
-    session = _session(config, folder, trials=_trials(config), epochs=trial.epochs, measured=measured, say=say)
+    images = f"{len(parts.train_labels):,} images, validated on {len(parts.validation_labels):,}"
+    say(f"trial: {trial.epochs} epochs of {images}")
+    cost = functools.partial(measure, resolution=data.resolution, classes=data.classes)
+    session = _session(config, folder, trials=_trials(config), epochs=trial.epochs, cost=cost, say=say)
     work = {"split": parts, "config": trial, "classes": data.classes, "folder": path.resolve(), "seed": config.seed}
     with _terminate_like_interrupt():
         ray_backend.run(
@@ -115,7 +120,7 @@ def _session(
     *,
     trials: int,
     epochs: int,
-    measured: Mapping[str, int],
+    cost: Callable[[Architecture], Complexity],
     say: Callable[[str], None],
 ) -> Session:
     store = TrialStore(folder.path, config.search_space, config.searcher, config.seed)
@@ -131,7 +136,7 @@ def _session(
         store=store,
         budget=config.budget,
         tracker=config.tracker.open(folder=folder.path, group=folder.group, config=_flat_settings(config)),
-        measure=functools.partial(measure, **measured),
+        measure=cost,
         trials=trials,
         epochs=epochs,
         max_failures=config.max_failures,
@@ -162,18 +167,23 @@ def _conclude(config: SearchConfig, folder: RunFolder, session: Session, console
     for note in notes:
         say(note)
     trained = sum(count for name, count in counts.items() if name in TRAINED)
-    again = f"python search.py run={folder.path} resume=true (and the other settings of this command)"
     if session.failed:
         Console(stderr=True, soft_wrap=True).print(f"error: stopped: {session.stopped}", markup=False, highlight=False)
         return 1
     if not session.done:
-        say(f"interrupted with {counts.get(RUNNING, 0)} trials open; go on with: {again}")
+        say(f"interrupted with {counts.get(RUNNING, 0)} trials open; go on with: {_same_command(folder.path)}")
         return INTERRUPTED
     if session.stopped and trained < config.trials:
         say(f"note: {session.stopped}")
     if best is not None:
         say(f"next: python export.py run={folder.path} trial=best out=exported")
     return 0
+
+
+def _same_command(path: Path) -> str:
+    """The command that goes on with this run."""
+    kept = [argument for argument in sys.argv[1:] if not argument.startswith(("run=", "resume="))]
+    return shlex.join(["python", sys.argv[0], *kept, f"run={path}", "resume=true"])
 
 
 def _flat_settings(config: SearchConfig) -> dict[str, Any]:

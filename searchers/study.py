@@ -54,13 +54,10 @@ class TrialStore:
 
     def ask(self, *, uniform: bool = False) -> TrialRecord:
         """Open a new trial with proposed values; `uniform` draws them blindly, to leave a rut of duplicates."""
-        sampler = Random() if uniform else self._sampler
-        self._seed_sampler(sampler, len(self._study.get_trials(deepcopy=False)), 0)
-        return self._propose(self._study.ask(), sampler)
+        return self._propose(self._study.ask(), Random() if uniform else self._sampler)
 
     def adopt(self, number: int) -> TrialRecord:
         """Take over a trial that a killed search left open; values it had not drawn yet are drawn now."""
-        self._seed_sampler(self._sampler, number, 0)
         frozen = self._study.get_trials(deepcopy=False)[number]
         self._propose(optuna.Trial(self._study, frozen._trial_id), self._sampler)
         return self.record(number)
@@ -79,8 +76,9 @@ class TrialStore:
 
     def constrain(self, number: int, violations: Mapping[str, float]) -> None:
         """Tell the sampler by how much an open trial breaks each constraint (above 0 is infeasible)."""
-        for name, violation in violations.items():
-            self._open[number].set_constraint(name, violation)
+        known = self._study.get_trials(deepcopy=False)[number].constraints  # of a killed search
+        for name in violations.keys() - known.keys():
+            self._open[number].set_constraint(name, violations[name])
 
     def finish(self, number: int, outcome: str, facts: Mapping[str, Any] | None = None) -> None:
         """Close a trial for good, with what there is to say of its end. Completed needs a finite error."""
@@ -113,6 +111,8 @@ class TrialStore:
         self._study.sampler = _optuna_sampler(sampler, int(seed))
 
     def _propose(self, trial: optuna.Trial, sampler: Sampler) -> TrialRecord:
+        self._seed_sampler(sampler, trial.number, 0)
+        _ = trial.relative_params  # drawn when first asked for: the knobs that have no condition, together
         values: dict[str, Value] = {}
         for position, knob in enumerate(self._space.knobs, start=1):
             if active(knob, values):

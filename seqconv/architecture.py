@@ -132,7 +132,8 @@ class Architecture:
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that two architectures share exactly if they compute the same function of weights."""
-        plain = json.dumps(self.canonical().to_dict(), sort_keys=True, separators=(",", ":"))
+        fields = {key: value for key, value in self.canonical().to_dict().items() if key not in ("schema", "version")}
+        plain = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:

@@ -180,6 +180,20 @@ def test_seqconv_imports_nothing_heavy() -> None:
     assert run(program) == "[]\n"
 
 
+def test_what_prints_help_or_an_error_imports_nothing_heavy() -> None:
+    """Torch and Ray cost seconds: knobs, configurations and the command line do without them until a search starts."""
+    spaces = [path.removesuffix(".py").replace("/", ".") for path in sources() if path.startswith("search_spaces/")]
+    light = [*spaces, "training.trial", "training.datasets", "searchers.config", "command_line"]
+    program = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    heavy = {"torch", "ray", "optuna", "wandb", "pandas", "sklearn"} & set(sys.modules)
+    assert not heavy, f"{name} imports {sorted(heavy)}"
+"""
+    run(program, *light)
+
+
 LOAD = """
 import sys
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from training.data import Split
     from training.trial import TrialConfig
 
-EVALUATION_BATCH = 512
-"""Images of a validation step."""
+EVALUATION_BATCH = {"cpu": 64, "cuda": 512}
+"""Images of a validation step: what stays in a CPU's cache, or fills a GPU."""
 CHECK_EVERY = 50
 """Training steps between two looks at the loss: each makes the host wait for the device."""
 
@@ -96,7 +96,8 @@ class Trainer:
         self.model.to(place).to(memory_format=self.layout)
         self.norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
         generator = torch.Generator().manual_seed(device.derive(seed, 0))
-        self.norm_images = torch.randperm(len(self.images), generator=generator)[: config.norm_images].to(place)
+        chosen = torch.randperm(len(self.images), generator=generator).to(place)
+        self.norm_batches = torch.split(chosen, self.batch_size)[: min(config.norm_batches, self.steps)]
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=config.learning_rate,
@@ -117,7 +118,7 @@ class Trainer:
         with device.seeded(device.derive(self.seed, epoch), self.place):
             train_loss, train_error, learning_rate = self._train(epoch)
         train_seconds = time.perf_counter() - started
-        if self.config.norm_images:
+        if self.norm_batches:
             self._measure_norms()
         validation_loss, validation_error = self._evaluate()
         if not math.isfinite(validation_loss):
@@ -196,7 +197,7 @@ class Trainer:
 
     @torch.no_grad()
     def _measure_norms(self) -> None:
-        """Replace batch norm's running averages by the statistics of one batch of training images.
+        """Replace batch norm's running averages by means over some batches of the training images, as they are now.
 
         See Wu and Johnson, 2021, "Rethinking 'Batch' in BatchNorm" (arXiv 2105.07576). Training does not read them.
         """
@@ -204,9 +205,11 @@ class Trainer:
         momenta = [norm.momentum for norm in self.norms]
         for norm in self.norms:
             norm.train()
-            norm.momentum = 1.0
-        with self._autocast():
-            self.model(self._normalised(self.images[self.norm_images]))
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's way to ask for the plain mean
+        for chosen in self.norm_batches:
+            with self._autocast():
+                self.model(self._normalised(self.images[chosen]))
         for norm, momentum in zip(self.norms, momenta, strict=True):
             norm.momentum = momentum
 
@@ -216,7 +219,8 @@ class Trainer:
         self.model.eval()
         loss_sum = torch.zeros((), device=self.place)
         wrong = torch.zeros((), device=self.place, dtype=torch.int64)
-        for images, labels in zip(*(torch.split(part, EVALUATION_BATCH) for part in self.validation), strict=True):
+        size = EVALUATION_BATCH[self.place.type]
+        for images, labels in zip(*(torch.split(part, size) for part in self.validation), strict=True):
             with self._autocast():
                 logits = self.model(self._normalised(images))
                 loss_sum += F.cross_entropy(logits, labels, reduction="sum")

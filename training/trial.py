@@ -45,8 +45,8 @@ class TrialConfig:
     """Share of the steps in which the learning rate rises from zero to its peak."""
     dropout: float = 0.0
     """Probability that a channel is dropped in front of a convolution."""
-    norm_images: int = 256
-    """Training images on which batch norm's statistics are measured before validation; 0: the running averages.
+    norm_batches: int = 4
+    """Training batches on which batch norm's statistics are measured before validation; 0: the running averages.
 
     In an epoch of few steps the running averages lag so far behind the weights that they hide what was learned.
     """
@@ -67,9 +67,7 @@ class TrialConfig:
             self._check_number("share", low=0, high=1, open_low=True)
         # Batch norm cannot normalise a single image whose last feature map is one pixel.
         validation.integer("trial.batch_size", self.batch_size, low=2)
-        validation.integer("trial.norm_images", self.norm_images, low=0)
-        if self.norm_images == 1:
-            raise ValueError("trial.norm_images must be 0 or at least 2, got 1")
+        validation.integer("trial.norm_batches", self.norm_batches, low=0)
         validation.integer("trial.checkpoint_every", self.checkpoint_every)
         self._check_number("learning_rate", low=0, open_low=True)
         self._check_number("weight_decay", low=0)

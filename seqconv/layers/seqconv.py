@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from seqconv import aggregation, validation
 from seqconv.aggregation import DENSE, Window
+from seqconv.architecture import FORMS
 from seqconv.layers.initialization import init_conv
 
 
@@ -53,7 +54,7 @@ class SeqConv2d(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
-        validation.one_of("form", form, ("plain", "bottleneck"))
+        validation.one_of("form", form, FORMS)
         in_groups = _groups("in_channels", in_channels, group_width, whole=window != DENSE)
         out_groups = _groups("out_channels", out_channels, group_width, whole=True)
         self.in_channels, self.out_channels = in_channels, out_channels

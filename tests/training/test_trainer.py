@@ -129,25 +129,36 @@ def test_the_learning_rate_is_that_of_the_last_step() -> None:
 
 def test_it_evaluates_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = first_epoch()
-    monkeypatch.setattr(trainer_module, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(trainer_module, "EVALUATION_BATCH", {"cpu": 7})
     parts = first_epoch()
     assert parts.validation_error == whole.validation_error
     assert parts.validation_loss == pytest.approx(whole.validation_loss, rel=1e-5)
 
 
 def test_batch_norm_is_measured_on_training_images_before_validation() -> None:
-    data = split(24)
-    trainer = make(data, norm_images=1000, augment="none")
+    data = split(32)
+    trainer = make(data, norm_batches=1000, augment="none")
     trainer.epoch(1)
     stem = trainer.model.stem
     images = (torch.tensor(data.train_images) / 255 - 0.3) / 0.2
-    raw = stem.conv(images)
-    torch.testing.assert_close(stem.norm.running_mean, raw.mean((0, 2, 3)), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(stem.norm.running_var, raw.var((0, 2, 3)), rtol=1e-4, atol=1e-4)
+    batches = [stem.conv(images[chosen]) for chosen in trainer.norm_batches]
+    assert sorted(torch.cat(trainer.norm_batches).tolist()) == list(range(32))
+    mean, variance = (torch.stack(values).mean(0) for values in zip(*map(_statistics, batches), strict=True))
+    torch.testing.assert_close(stem.norm.running_mean, mean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(stem.norm.running_var, variance, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("images", "asked", "sizes"), [(70, 3, [16] * 3), (70, 9, [16] * 4), (10, 4, [10]), (70, 0, [])]
+)
+def test_batch_norm_is_measured_on_whole_batches(images: int, asked: int, sizes: list[int]) -> None:
+    trainer = make(split(images), norm_batches=asked)
+    assert [len(chosen) for chosen in trainer.norm_batches] == sizes
+    assert math.isfinite(trainer.epoch(1).validation_loss)
 
 
 def test_measuring_batch_norm_leaves_training_as_it_was() -> None:
-    measured, running = make(norm_images=16), make(norm_images=0)
+    measured, running = make(norm_batches=2), make(norm_batches=0)
     for epoch in (1, 2):
         first, second = measured.epoch(epoch), running.epoch(epoch)
         assert first.train_loss == second.train_loss
@@ -159,8 +170,8 @@ def test_batch_norm_is_measured_on_images_of_all_classes() -> None:
     data = split(300)
     order = np.argsort(data.train_labels, kind="stable")
     data = replace(data, train_images=data.train_images[order], train_labels=data.train_labels[order])
-    trainer = make(data, norm_images=64)
-    assert trainer.labels[trainer.norm_images].bincount().min() > 10
+    trainer = make(data, norm_batches=4)
+    assert trainer.labels[torch.cat(trainer.norm_batches)].bincount().min() > 10
 
 
 def test_divergence_says_where_and_at_which_learning_rate() -> None:
@@ -190,3 +201,7 @@ def test_divergence_survives_the_way_between_processes() -> None:
 
 def test_a_recipe_is_plain_data_on_its_way_between_processes() -> None:
     assert pickle.loads(pickle.dumps(CONFIG)) == CONFIG != TrialConfig()
+
+
+def _statistics(raw_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+    return raw_NCHW.mean((0, 2, 3)), raw_NCHW.var((0, 2, 3))

@@ -29,7 +29,7 @@ EXPECTED = {
     "augment": [("flip", "one of auto, crop_flip, crop, none")],
     "precision": [("float16", "one of auto, float32, bfloat16")],
     "channels_last": [("on", "auto, true or false"), (1, "auto, true or false")],
-    "norm_images": [(-1, "an integer at least 0"), (1, "0 or at least 2")],
+    "norm_batches": [(-1, "an integer at least 0")],
     "checkpoint_every": [(0, "an integer at least 1")],
 }
 

@@ -1,0 +1,78 @@
+"""A search without training: a small space, an error for every architecture, a tracker that remembers what it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from search_spaces.staged import StagedSpace
+from searchers.record import COMPLETED, TrialRecord
+from searchers.samplers import Random, Sampler
+from searchers.study import TrialStore
+from seqconv import Architecture, Complexity
+
+STAGE = {
+    "blocks": {"type": "integer", "low": 1, "high": 3},
+    "groups": {"type": "categorical", "choices": [2, 4, 8]},
+    "window": {"type": "float", "low": 0.25, "high": 2.0, "step": 0.25},
+    "form": {"type": "categorical", "choices": ["plain", "bottleneck"]},
+}
+SUBGROUPS = {"type": "categorical", "choices": [1, 2], "when": {"stage1.form": ["bottleneck"]}}
+
+
+def space(**stage: Any) -> StagedSpace:
+    """One stage of 16 channels: blocks, groups, window and form, with fields replaced or added."""
+    return StagedSpace(name="tiny", pyramid=(1,), widening=1, stage1={**STAGE, **stage})
+
+
+def choices(**fields: list[Any]) -> StagedSpace:
+    """One stage with one block of two groups, in which the fields named are knobs with these choices."""
+    knobs = {name: {"type": "categorical", "choices": values} for name, values in fields.items()}
+    return space(**{"blocks": 1, "groups": 2, "window": 1, "form": "plain", **knobs})
+
+
+def store(folder: Path, sampler: Sampler | None = None, seed: int = 0, of: StagedSpace | None = None) -> TrialStore:
+    return TrialStore(folder, of or space(), sampler or Random(), seed)
+
+
+def error_of(values: Mapping[str, Any]) -> float:
+    """Something to minimise: few blocks, a wide window."""
+    return round(0.1 * values["stage1.blocks"] + 0.1 * (2 - values["stage1.window"]), 6)
+
+
+def finish(store: TrialStore, record: TrialRecord, *errors: float, outcome: str = COMPLETED) -> TrialRecord:
+    """Close an open trial with an error for each epoch."""
+    for epoch, error in enumerate(errors or (error_of(record.values),), start=1):
+        store.report(record.number, epoch, error)
+    store.finish(record.number, outcome)
+    return store.record(record.number)
+
+
+def measure(architecture: Architecture) -> Complexity:
+    """A cost without torch: a thousand parameters a block."""
+    blocks = sum(stage.blocks for stage in architecture.stages)
+    return Complexity(params=1000 * blocks, macs=10_000 * blocks, paper_flops=1, serial_depth=4 * blocks, unread_groups=0)
+
+
+class Recorder:
+    """A tracker that remembers its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int, dict[str, Any]]] = []
+
+    def start(self, number: int, config: Mapping[str, Any]) -> None:
+        self.calls.append(("start", number, dict(config)))
+
+    def log(self, number: int, metrics: Mapping[str, Any]) -> None:
+        self.calls.append(("log", number, dict(metrics)))
+
+    def finish(self, number: int, summary: Mapping[str, Any]) -> None:
+        self.calls.append(("finish", number, dict(summary)))
+
+    def close(self) -> list[str]:
+        return []
+
+    def of(self, number: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What it was told of a trial."""
+        return ((name, data) for name, of, data in self.calls if of == number)
