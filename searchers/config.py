@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,10 @@ from training.trial import TrialConfig
 
 if TYPE_CHECKING:
     from training.data import ImageData
+
+
+TrainTrial = Callable[..., Generator[Any, None, None]]
+"""(number, architecture, device=, threads=, **shared) -> metrics, a dataclass per epoch. Runs in the workers."""
 
 
 class Dataset(Protocol):
@@ -59,7 +63,7 @@ class RayBackend:
     """
 
     address: str = "local"
-    """local: a Ray of its own on this machine; auto or ray://host:port: a running cluster."""
+    """local: a Ray of its own on this machine; auto or host:port: a running cluster."""
     cpus: int | None = None
     """CPU cores the local Ray may use; null is all."""
     gpus: int | None = None
@@ -68,7 +72,7 @@ class RayBackend:
     """How often a trial is started again, from its checkpoint, after its worker process died."""
 
     def __post_init__(self) -> None:
-        _text("backend.address", self.address, "local, auto or ray://host:port")
+        _text("backend.address", self.address, "local, auto or host:port")
         for name in ("cpus", "gpus"):
             if getattr(self, name) is not None:
                 validation.integer(f"backend.{name}", getattr(self, name), low=0 if name == "gpus" else 1)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import socket
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,18 +19,19 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray._private.utils import read_ray_address
 from ray.tune import Stopper
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from searchers.config import RayBackend, Resources
+from searchers.config import RayBackend, Resources, TrainTrial
 from searchers.record import COMPLETED, PRUNED, TrialRecord
 from searchers.schedulers import Asha, Scheduler
 from searchers.session import Session
 from seqconv import Architecture
+from training.device import release_memory
 
 _ENVIRONMENT = {
-    "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -38,9 +41,6 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 """Set before Ray starts, where the user has not. Ray's memory monitor would end the whole search with one trial."""
-
-TrainTrial = Callable[..., Iterable[Any]]
-"""(number, architecture, device, threads, **shared) -> epoch metrics, one dataclass per epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +62,21 @@ def connect(backend: RayBackend, resources: Resources, concurrency: int | None) 
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    local = backend.address == "local"
+    if local:
+        # Ray listens on every interface: with a token, nobody else can run code in this search.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         ray.init(
-            address=backend.address,
+            address="local" if local else _running_cluster(backend.address),
             num_cpus=backend.cpus,
             num_gpus=backend.gpus,
-            include_dashboard=False if backend.address == "local" else None,
+            include_dashboard=False if local else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, RuntimeError) as error:
-        raise ValueError(f"backend.address={backend.address}: cannot reach Ray there: {error}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"backend.address={backend.address}: no Ray can be used there: {error}") from None
     has = ray.cluster_resources()
     cpus, gpus = has.get("CPU", 0.0), has.get("GPU", 0.0)
     gpu = resources.gpu if resources.gpu is not None else min(1.0, gpus)
@@ -86,6 +90,19 @@ def connect(backend: RayBackend, resources: Resources, concurrency: int | None) 
     fits = int(min(cpus / resources.cpu, gpus / gpu if gpu else float("inf")) + 1e-9)
     words = f"{cpus:g} CPUs, {gpus:g} GPUs"
     return Share(cpu=resources.cpu, gpu=gpu, concurrency=min(fits, concurrency or fits), cluster=words)
+
+
+def _running_cluster(address: str) -> str:
+    """host:port of a cluster that answers. Found out here, because Ray itself would try for a quarter of an hour."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or read_ray_address() or ""
+        if not address:
+            raise ValueError("none was started on this machine; start one with: ray start --head")
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise ValueError(f"{address} is not of the form host:port")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=10):
+        return address
 
 
 def run(
@@ -138,11 +155,17 @@ def _train_and_report(config: dict[str, Any], *, train: TrainTrial, share: Share
     """In a worker. An exception of the training is a result, so that Ray retries nothing but a lost process."""
     architecture = Architecture.from_dict(config["architecture"])
     device, threads = "cuda" if share.gpu else "cpu", max(1, int(share.cpu))
+    trial = train(config["number"], architecture, device=device, threads=threads, **shared)
     try:
-        for metrics in train(config["number"], architecture, device=device, threads=threads, **shared):
+        for metrics in trial:
             tune.report(asdict(metrics))
     except Exception:
         tune.report({"failure": traceback.format_exc()})
+    finally:
+        # Reached too when the scheduler stops the trial, so that the worker's next one does not inherit its memory.
+        trial.close()
+        del trial
+        release_memory()
 
 
 class SessionSearcher(Searcher):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,13 +45,9 @@ def to_frame(records: Sequence[TrialRecord]) -> DataFrame:
     import pandas as pd
 
     rows = [_row(record) for record in records]
-    frame = pd.DataFrame(rows, columns=list(dict.fromkeys((*_COLUMNS, *(name for row in rows for name in row)))))
-    for column in frame.columns:
-        if column in _COLUMNS:
-            frame[column] = frame[column].astype(_COLUMNS[column])  # type: ignore[call-overload]
-        elif frame[column].dropna().map(type).nunique() > 1:  # such as the windows 4 and dense: Parquet wants one type
-            frame[column] = frame[column].map(str, na_action="ignore")
-    return frame
+    names = dict.fromkeys((*_COLUMNS, *(name for row in rows for name in row)))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return pd.DataFrame({name: pd.Series(values, dtype=_dtype(name, values)) for name, values in columns.items()})
 
 
 def write_tables(folder: RunFolder, records: Sequence[TrialRecord]) -> None:
@@ -120,6 +117,14 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     plan = record.facts.get("architecture")
     row = {name: record.facts.get(name) for name in _COLUMNS}
     row |= {"trial": record.number, "outcome": record.outcome, "error": record.error, "epochs": record.epochs}
-    row["errors"] = json.dumps({str(epoch): error for epoch, error in record.errors.items()})
+    errors = {epoch: error if math.isfinite(error) else None for epoch, error in record.errors.items()}
+    row["errors"] = json.dumps(errors)
     row["architecture"] = None if plan is None else Architecture.from_dict(plan).describe()
     return row | {f"knob.{name}": value for name, value in record.values.items()}
+
+
+def _dtype(name: str, values: Sequence[Any]) -> Any:
+    """The type of a column; text where values of a knob have several, such as the windows 4 and dense."""
+    kinds = {type(value) for value in values if value is not None}
+    of_knob = {frozenset({int}): "Int64", frozenset({bool}): "boolean"}.get(frozenset(kinds))
+    return _COLUMNS.get(name) or of_knob or ("float64" if kinds <= {int, float} else "str")

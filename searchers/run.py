@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rich.console import Console
 from search_spaces.space import size
 from search_spaces.summary import check_budget, check_space, summarize
 from searchers import environment, results, run_folder
-from searchers.config import SearchConfig
+from searchers.config import SearchConfig, TrainTrial
 from searchers.record import RUNNING, TRAINED
 from searchers.run_folder import RunFolder
 from searchers.session import Session
@@ -29,8 +29,6 @@ from training.loop import EpochMetrics, train
 
 INTERRUPTED = 130
 TABLE_WIDTH = 160
-TrainTrial = Callable[..., Iterable[Any]]
-"""(number, architecture, device=, threads=, **shared) -> metrics, a dataclass per epoch."""
 
 
 def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -> int:
@@ -95,7 +93,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -
 
 def train_proxy(
     number: int, architecture: Architecture, *, folder: Path, device: str, **settings: Any
-) -> Iterator[EpochMetrics]:
+) -> Generator[EpochMetrics, None, None]:
     """Train one trial in its own folder, with its log beside its results. Runs in a worker."""
     target = run_folder.trial_folder(folder, number)
     target.mkdir(parents=True, exist_ok=True)
@@ -105,7 +103,9 @@ def train_proxy(
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
-        yield from train(architecture, folder=target, device=device, **settings)
+        for metrics in train(architecture, folder=target, device=device, **settings):
+            log.info("epoch %d: validation error %.4f", metrics.epoch, metrics.validation_error)
+            yield metrics
     except Exception:
         log.exception("trial %d failed", number)
         raise

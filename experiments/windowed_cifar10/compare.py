@@ -2,7 +2,7 @@
 
     python experiments/windowed_cifar10/compare.py runs/windowed_cifar10 experiments/windowed_cifar10
 
-Reads the trials.csv of each run; writes runs.csv (one row a trial), summary.csv and best_over_time.png.
+Reads the trials.csv of each run; writes runs.csv (one row a trial), summary.csv (TPE against random) and best_over_time.png.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ COLORS = {"tpe": "tab:blue", "random": "tab:orange"}
 
 def main(runs: Path, out: Path) -> None:
     frames = {path.parent.name: read(path) for path in sorted(runs.glob("*/trials.csv"))}
-    first = frames.pop("first-8")
-    trials = pd.concat([frame.assign(run=name) for name, frame in {**frames, "first-8": first}.items()])
-    trials.to_csv(out / "runs.csv", index=False)
+    pd.concat([frame.assign(run=name) for name, frame in frames.items()]).to_csv(out / "runs.csv", index=False)
+    first, search = frames.pop("first-8"), frames.pop("main")
     epochs = int(first["epochs"].max())
     horizon = min(frame["minutes"].max() for frame in frames.values())
     rows = []
@@ -49,9 +48,10 @@ def main(runs: Path, out: Path) -> None:
     summary.to_csv(out / "summary.csv", index=False)
     print(summary.to_string(index=False))
     print(summary.groupby("searcher").mean(numeric_only=True).drop(columns="seed").round(4).to_string())
-    best, median = frames["tpe-0"].query("epochs == @epochs")["error"].min(), first["error"].median()
-    print(f"\nfirst 8 trials of tpe-0, trained to the end: median {median:.4f}, best {first['error'].min():.4f}")
-    print(f"best of tpe-0: {best:.4f}, {100 * (median - best):.1f} points below that median")
+    best, median = search.query("epochs == @epochs")["error"].min(), first["error"].median()
+    assert list(first["fingerprint"]) == list(search["fingerprint"][: len(first)])
+    print(f"\nfirst 8 trials of main, each trained to the end: median {median:.4f}, best {first['error'].min():.4f}")
+    print(f"best of main: {best:.4f}, {100 * (median - best):.1f} points below that median")
     plot(frames, epochs, horizon, median, out / "best_over_time.png")
 
 

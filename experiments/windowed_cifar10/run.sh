@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# TPE against random search on CIFAR-10, three seeds each in turn; then the first 8 trials of seed 0 without a scheduler.
-# usage: experiments/windowed_cifar10/run.sh CIFAR_ROOT [OUT]; a second call goes on where the first was stopped.
+# 1. the search as a user would run it; 2. its first 8 (random) trials trained to the end;
+# 3. TPE against random search, three seeds: each pair side by side on one core each, stopped after MINUTES.
+# usage: experiments/windowed_cifar10/run.sh CIFAR_ROOT [OUT] [MINUTES]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 root=$1
 out=${2:-runs/windowed_cifar10}
+minutes=${3:-9}
 python=${PYTHON:-.venv/bin/python}
-search() {
-  "$python" search.py search_space=windowed dataset=cifar10 dataset.root="$root" dataset.verify=false "$@"
-}
+search=("$python" search.py search_space=windowed dataset=cifar10 "dataset.root=$root" dataset.verify=false)
+
+"${search[@]}" run="$out/main"
+"${search[@]}" run="$out/first-8" trials=8 scheduler=none
 for seed in 0 1 2; do
   for searcher in tpe random; do
-    search searcher="$searcher" seed="$seed" run="$out/$searcher-$seed"
+    timeout -s INT "$((minutes * 60))" "${search[@]}" run="$out/$searcher-$seed" searcher="$searcher" seed="$seed" \
+      trials=1000 concurrency=1 backend.cpus=1 &
   done
+  wait
 done
-search trials=8 scheduler=none seed=0 run="$out/first-8"

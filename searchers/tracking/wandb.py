@@ -52,7 +52,7 @@ class _WandbRuns:
         self._online = settings.mode == "online" or (settings.mode == "auto" and _has_key())
         self._runs: dict[int, Any] = {}
         self._patience = settings.close_timeout / 2
-        self._warned = False
+        self._sent = self._warned = False
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="wandb", daemon=True)
         self._thread.start()
@@ -75,9 +75,12 @@ class _WandbRuns:
             self._warn(f"gave up after {self._patience:g} s")
         if self._online:
             return [f"W&B: group {self._group} in project {self._settings.project}"]
-        return [f"W&B, offline: wandb sync {self._folder / 'wandb'}/*run-*"]
+        unsent = "*run-*" if self._sent else "offline-run-*"
+        return [f"W&B, offline: wandb sync {self._folder / 'wandb' / unsent}"]
 
     def _serve(self) -> None:
+        # W&B's reports of its own errors go to the same server, and the process would wait for them at its end.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         while (job := self._jobs.get()) is not None:
             self._guard(job)
         for run in self._runs.values():
@@ -87,7 +90,7 @@ class _WandbRuns:
         try:
             job()
         except Exception as error:
-            self._warn(f"{type(error).__name__}: {error}".strip(": "))
+            self._warn(" ".join(f"{type(error).__name__}: {error}".split()))
             self._online = False
 
     def _warn(self, reason: str) -> None:
@@ -126,6 +129,7 @@ class _WandbRuns:
             config={**self._config, **config, "trial": number},
             settings=settings,
         )
+        self._sent |= self._online
 
     def _finish(self, number: int, summary: dict[str, Any]) -> None:
         run = self._runs.pop(number)

@@ -1,4 +1,4 @@
-"""A search without training: a small space, an error for every architecture, a tracker that remembers what it was told."""
+"""A search without training: a small space, an error for every architecture, a tracker that remembers its calls."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def finish(store: TrialStore, record: TrialRecord, *errors: float, outcome: str 
 def measure(architecture: Architecture) -> Complexity:
     """A cost without torch: a thousand parameters a block."""
     blocks = sum(stage.blocks for stage in architecture.stages)
-    return Complexity(params=1000 * blocks, macs=10_000 * blocks, paper_flops=1, serial_depth=4 * blocks, unread_groups=0)
+    return Complexity(
+        params=1000 * blocks, macs=10_000 * blocks, paper_flops=1, serial_depth=4 * blocks, unread_groups=0
+    )
 
 
 class Recorder:

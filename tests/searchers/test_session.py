@@ -21,7 +21,8 @@ from tests.searchers.fakes import Recorder, choices, error_of, measure, space
 EPOCHS = 2
 ONE_ARCHITECTURE = choices(window=[3, 4, "dense"])
 """Three knob vectors that make the same network: with two groups a window of three reads everything."""
-TWO_ARCHITECTURES = choices(window=[1, 4, "dense"])
+TWO_ARCHITECTURES = choices(window=["dense", *range(3, 12), 1])
+"""One of them is rare."""
 Train = Callable[[Session, int], Sequence[float]]
 
 
@@ -195,7 +196,7 @@ def two_at_a_time(folder: Path) -> tuple[Session, int, int]:
     search = session(folder, TWO_ARCHITECTURES, trials=3)
     first, second = proposed(search), proposed(search)
     known = {record.fingerprint for record in search.store.records()}
-    assert (len(known), second.number > 1) == (2, True), "choose another seed: nothing waits"
+    assert (len(known), second.number > 1) == (2, True)
     assert {record.outcome for record in search.store.records()} == {RUNNING}
     return search, first.number, second.number
 
@@ -337,11 +338,11 @@ def test_a_search_that_is_interrupted_after_every_trial_finds_what_an_unbroken_o
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: Sampler
 ) -> None:
     monkeypatch.setattr(searchers.session, "RUT", 2)
-    settings: dict[str, Any] = {"of": space(blocks=1, groups=2), "sampler": sampler, "trials": 10}
+    settings: dict[str, Any] = {"of": space(blocks=1, groups=2), "sampler": sampler, "trials": 6}
     unbroken = run(session(tmp_path / "unbroken", **settings))
     while not (broken := session(tmp_path / "broken", **settings)).done:
         run(broken, at_most=1)
-        broken.propose()  # killed once the next one has been begun
+        broken.propose()  # killed once the next one was begun
     found = broken.store.records()
     assert outcomes(found)[DUPLICATE] > 2
     assert [(r.values, r.outcome, r.errors) for r in found] == [(r.values, r.outcome, r.errors) for r in unbroken]

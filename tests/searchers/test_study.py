@@ -84,7 +84,9 @@ def test_a_knob_with_a_condition_has_a_value_only_where_that_holds(tmp_path: Pat
 
 @pytest.mark.parametrize("of", SPACES, **by_name)
 @pytest.mark.parametrize("sampler", SAMPLERS, **by_name)
-def test_a_store_that_was_closed_and_reopened_proposes_the_same(tmp_path: Path, sampler: Sampler, of: StagedSpace) -> None:
+def test_a_store_that_was_closed_and_reopened_proposes_the_same(
+    tmp_path: Path, sampler: Sampler, of: StagedSpace
+) -> None:
     unbroken = proposals(tmp_path / "unbroken", 12, sampler, of)
     assert proposals(tmp_path / "broken", 12, sampler, of, reopen_every=3) == unbroken
     assert len({json.dumps(values) for values in unbroken}) > 8
@@ -146,7 +148,9 @@ def test_an_epoch_that_is_reported_again_stays_as_it_was(tmp_path: Path) -> None
         (FAILED, TrialState.FAIL, None),
     ],
 )
-def test_what_optuna_is_told_of_an_outcome(tmp_path: Path, outcome: str, state: TrialState, value: float | None) -> None:
+def test_what_optuna_is_told_of_an_outcome(
+    tmp_path: Path, outcome: str, state: TrialState, value: float | None
+) -> None:
     opened = store(tmp_path)
     finish(opened, opened.ask(), 0.5, 0.25, outcome=outcome)
     (trial,) = optuna_trials(tmp_path)

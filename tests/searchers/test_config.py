@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search_spaces.budget import Budget
+from searchers.config import RayBackend, Resources, SearchConfig
+from searchers.samplers import Random
+from searchers.schedulers import NoScheduler
+from searchers.tracking.tracker import NoTracker
+from tests.searchers.fakes import space
+from training.datasets import Digits
+from training.trial import TrialConfig
+
+VALID = SearchConfig(
+    search_space=space(),
+    searcher=Random(),
+    scheduler=NoScheduler(),
+    dataset=Digits(),
+    trial=TrialConfig(),
+    budget=Budget(),
+    resources=Resources(),
+    backend=RayBackend(),
+    tracker=NoTracker(),
+    trials=1,
+    seed=0,
+    run=None,
+    resume=None,
+    concurrency=None,
+    max_failures=1,
+    keep_weights=0,
+)
+GROUPS = ("search_space", "searcher", "scheduler", "dataset", "trial", "budget", "resources", "backend", "tracker")
+A_FOLDER = "the path of a folder, such as runs/NAME or ./2024"
+
+
+def refusal(make: Any, **fields: Any) -> str:
+    with pytest.raises(ValueError) as error:
+        make(**fields)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("trials", 0, "an integer at least 1"),
+        ("trials", 2.5, "an integer at least 1"),
+        ("trials", None, "an integer at least 1"),
+        ("seed", -1, "an integer from 0 to 4294967295"),
+        ("seed", 2**32, "an integer from 0 to 4294967295"),
+        ("run", "", A_FOLDER),
+        ("run", 2024, A_FOLDER),
+        ("resume", "yes", "true or false"),
+        ("concurrency", 0, "an integer at least 1"),
+        ("max_failures", 0, "an integer at least 1"),
+        ("keep_weights", -1, "an integer at least 0"),
+    ],
+)
+def test_a_bad_value_of_a_search(name: str, value: Any, allowed: str) -> None:
+    assert refusal(partial(replace, VALID), **{name: value}) == f"{name} must be {allowed}, got {value!r}"
+
+
+@pytest.mark.parametrize("value", [None, {"root": "data"}, "digits"], ids=str)
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_group_that_holds_something_else(name: str, value: Any) -> None:
+    assert refusal(partial(replace, VALID), **{name: value}) == (
+        f"{name} must be an option of its group, see --help; got {value!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cpu": 0}, "resources.cpu must be a number above 0, got 0"),
+        ({"cpu": "all"}, "resources.cpu must be a number above 0, got 'all'"),
+        ({"gpu": -0.5}, "resources.gpu must be a number at least 0, got -0.5"),
+        ({"gpu": 1.5}, "resources.gpu must be a fraction up to 1 or a whole number, got 1.5"),
+    ],
+)
+def test_a_bad_value_of_the_resources(fields: dict[str, Any], message: str) -> None:
+    assert refusal(Resources, **fields) == message
+
+
+@pytest.mark.parametrize("gpu", [None, 0, 0.25, 1, 2, 2.0])
+def test_gpus_are_shared_or_whole(gpu: float | None) -> None:
+    assert Resources(gpu=gpu).gpu == gpu
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"address": ""}, "backend.address must be local, auto or host:port, got ''"),
+        ({"address": 6379}, "backend.address must be local, auto or host:port, got 6379"),
+        ({"cpus": 0}, "backend.cpus must be an integer at least 1, got 0"),
+        ({"gpus": -1}, "backend.gpus must be an integer at least 0, got -1"),
+        ({"cpus": 2, "address": "auto"}, "backend.cpus sizes a local Ray; backend.address is auto"),
+        ({"gpus": 0, "address": "auto"}, "backend.gpus sizes a local Ray; backend.address is auto"),
+        ({"retries": -1}, "backend.retries must be an integer at least 0, got -1"),
+    ],
+)
+def test_a_bad_value_of_the_backend(fields: dict[str, Any], message: str) -> None:
+    assert refusal(RayBackend, **fields) == message
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, searchers.config; print({'torch', 'ray', 'optuna', 'wandb', 'pandas', 'hydra'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import seqconv
+from searchers import results
+from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
+from searchers.run_folder import RunFolder
+from seqconv.serialization import read_yaml
+
+ARCHITECTURE = seqconv.read_architecture("cifar_b_small")
+COSTS = {"params": 1234567, "macs": 22_000_000, "paper_flops": 23_000_000, "serial_depth": 41, "unread_groups": 3}
+FACTS = {"fingerprint": "abc", "architecture": ARCHITECTURE.to_dict(), **COSTS}
+KNOBS = {"stage1.window": 4, "stage1.form": "plain", "stage1.ratio": 1.0, "stage1.wide": True}
+
+
+def record(
+    number: int, outcome: str, *errors: float, values: dict[str, Any] | None = None, **facts: Any
+) -> TrialRecord:
+    return TrialRecord(
+        number=number,
+        outcome=outcome,
+        values=KNOBS if values is None else values,
+        errors=dict(enumerate(errors, start=1)),
+        facts=facts if outcome == REFUSED else FACTS | facts,
+    )
+
+
+RECORDS = [
+    record(0, COMPLETED, 0.5, 0.25, seconds=3.5, started="2026-01-01T00:00:00", finished="2026-01-01T00:01:00"),
+    record(1, PRUNED, 0.75, values={**KNOBS, "stage1.window": "dense", "stage1.subgroups": 2}),
+    record(2, FAILED, float("nan"), reason="Traceback\nValueError: a, b"),
+    record(3, REFUSED, reason="params 12 is above its maximum 8"),
+    record(4, DUPLICATE, 0.5, 0.25, duplicate_of=0),
+    record(5, RUNNING),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    opened = RunFolder(tmp_path / "one")
+    opened.open({"search_space": {}, "dataset": {}, "trial": {}, "seed": 0}, {})
+    return opened
+
+
+def plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows with None for everything that is missing."""
+    return [{k: None if pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def test_a_row_a_trial(folder: RunFolder) -> None:
+    rows = plain(results.to_frame(RECORDS))
+    assert [row["outcome"] for row in rows] == [r.outcome for r in RECORDS]
+    assert rows[0] == {
+        "trial": 0, "outcome": "completed", "error": 0.25, "epochs": 2, "fingerprint": "abc", **COSTS, "seconds": 3.5,
+        "duplicate_of": None, "started": "2026-01-01T00:00:00", "finished": "2026-01-01T00:01:00", "reason": None,
+        "errors": '{"1": 0.5, "2": 0.25}', "architecture": ARCHITECTURE.describe(), "knob.stage1.window": "4",
+        "knob.stage1.form": "plain", "knob.stage1.ratio": 1.0, "knob.stage1.wide": True, "knob.stage1.subgroups": None,
+    }  # fmt: skip
+    assert (rows[1]["knob.stage1.window"], rows[1]["knob.stage1.subgroups"]) == ("dense", 2)
+    assert (rows[2]["error"], json.loads(rows[2]["errors"])) == (None, {"1": None})
+    assert (rows[3]["params"], rows[3]["reason"]) == (None, "params 12 is above its maximum 8")
+    assert rows[4]["duplicate_of"] == 0
+    assert (rows[5]["error"], rows[5]["errors"]) == (None, "{}")
+
+
+@pytest.mark.parametrize(
+    "records", [[], [record(0, FAILED, reason="x")], [record(0, REFUSED, values={}), record(1, REFUSED)], RECORDS],
+    ids=["none", "failed", "refused", "mixed"],
+)  # fmt: skip
+def test_the_types_do_not_depend_on_what_was_found(records: list[TrialRecord]) -> None:
+    found = results.to_frame(records).dtypes.astype(str).to_dict()
+    expected = results.to_frame(RECORDS).dtypes.astype(str).to_dict()
+    common = [name for name in expected if not name.startswith("knob.")]
+    assert {name: found[name] for name in common} == {name: expected[name] for name in common}
+    assert (expected["trial"], expected["error"], expected["params"], expected["reason"]) == (
+        "Int64", "float64", "Int64", "str"
+    )  # fmt: skip
+
+
+def test_the_files_read_back(folder: RunFolder) -> None:
+    results.write_tables(folder, RECORDS)
+    expected = results.to_frame(RECORDS)
+    parquet = pd.read_parquet(folder.path / "trials.parquet")
+    pd.testing.assert_frame_equal(parquet, expected)
+    csv = pd.read_csv(folder.path / "trials.csv")
+    assert list(csv.columns) == list(expected.columns)
+    assert plain(csv[["trial", "error", "params", "reason", "errors", "knob.stage1.window"]]) == plain(
+        expected[["trial", "error", "params", "reason", "errors", "knob.stage1.window"]]
+    )
+    assert csv["knob.stage1.subgroups"].dropna().tolist() == [2]
+    assert not [path.name for path in folder.path.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_a_table_without_trials_is_written(folder: RunFolder) -> None:
+    results.write_tables(folder, [])
+    assert len(pd.read_parquet(folder.path / "trials.parquet")) == 0
+    assert (folder.path / "trials.csv").read_text().startswith("trial,outcome,error,")
+
+
+def test_a_failure_leaves_the_table_that_was_there(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    results.write_tables(folder, RECORDS[:1])
+    before = (folder.path / "trials.csv").read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        (folder.path / ".trials.csv.tmp").write_text("trial,out")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(OSError, match="no space left"):
+        results.write_tables(folder, RECORDS)
+    assert (folder.path / "trials.csv").read_bytes() == before
+
+
+def test_the_best_stands_in_its_own_folder(folder: RunFolder) -> None:
+    best = results.write_best(folder, RECORDS)
+    assert best is RECORDS[0]
+    assert seqconv.read_architecture(folder.path / "best" / "architecture.yaml") == ARCHITECTURE
+    assert read_yaml(folder.path / "best" / "result.yaml") == {
+        "trial": 0, "error": 0.25, "epochs": 2, "outcome": "completed", "fingerprint": "abc", **COSTS, "seconds": 3.5
+    }  # fmt: skip
+    better = record(6, COMPLETED, 0.5, 0.125)
+    assert results.write_best(folder, [*RECORDS, better]) is better
+    assert read_yaml(folder.path / "best" / "result.yaml")["trial"] == 6
+
+
+def test_there_is_no_best_where_nothing_was_trained(folder: RunFolder) -> None:
+    assert results.write_best(folder, RECORDS[2:4]) is None
+    assert not (folder.path / "best").exists()
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0, {5}), (1, {5, 6}), (2, {0, 5, 6}), (9, {0, 1, 5, 6})])
+def test_the_weights_of_the_best_are_kept(folder: RunFolder, keep: int, kept: set[int]) -> None:
+    records = [*RECORDS, record(6, COMPLETED, 0.5, 0.125)]
+    for number in (0, 1, 2, 5, 6):
+        folder.trial(number).mkdir()
+        for name in ("model.pt", "checkpoint.pt", "metrics.csv"):
+            (folder.trial(number) / name).touch()
+    results.prune_weights(folder, records, keep)
+    for name in ("model.pt", "checkpoint.pt"):
+        assert {int(path.parent.name) for path in folder.path.glob(f"trials/*/{name}")} == kept
+    assert len(list(folder.path.glob("trials/*/metrics.csv"))) == 5
+
+
+def test_the_table_shows_the_best_first() -> None:
+    console = Console(width=160, record=True)
+    with console.capture() as captured:
+        console.print(results.best_table([*RECORDS, record(6, COMPLETED, 0.5, 0.125)], rows=2))
+    head, *rows = captured.get().strip().splitlines()
+    assert head.split()[:6] == ["trial", "error", "epochs", "params", "MACs", "depth"]
+    assert [row.split()[:6] for row in rows] == [
+        ["6", "0.1250", "2", "1,234,567", "22,000,000", "41"], ["0", "0.2500", "2", "1,234,567", "22,000,000", "41"]
+    ]  # fmt: skip
+    assert rows[0].rstrip().endswith(ARCHITECTURE.describe())
+
+
+def test_tables_are_due_once_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(results.time, "monotonic", lambda: now[0])
+    tables = results.PeriodicTables(every=15)
+    due = []
+    for seconds in (0, 14, 1, 1, 14):
+        now[0] += seconds
+        due.append(tables.due())
+    assert due == [False, False, True, False, True]

@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+import command_line
+import export
+import search
+from searchers.config import SearchConfig
+from searchers.run_folder import RUN_FILE
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+HEAVY = {"torch", "ray", "optuna", "wandb", "pandas", "sklearn"}
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Calls `main` as `python search.py ...` would, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def called(*arguments: str, main: Any = search.main, config: str = "search") -> int:
+        monkeypatch.setattr(sys, "argv", [f"{config.partition('/')[0]}.py", *arguments])
+        return command_line.run(main, config=config, description="What it does.")
+
+    return called
+
+
+def files(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+@pytest.fixture
+def refusal(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The message of bad input: one line on stderr, exit code 2, and nothing written."""
+
+    def refused(*arguments: str, **settings: Any) -> str:
+        before = files(tmp_path)
+        assert run(*arguments, **settings) == 2
+        assert files(tmp_path) == before
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    return refused
+
+
+def process(
+    script: str, *arguments: str, folder: Path, flags: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *flags, str(ROOT / script), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def groups() -> dict[str, str]:
+    defaults = yaml.safe_load((CONF / "search.yaml").read_text())["defaults"]
+    entries = {key: value for entry in defaults if isinstance(entry, dict) for key, value in entry.items()}
+    return {key: value for key, value in entries.items() if not key.startswith("override ")}
+
+
+def test_help_shows_every_group_with_every_option_in_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["What it does.", "", "usage: python search.py [GROUP=OPTION ...] [KEY=VALUE ...]"]
+    for group, default in groups().items():
+        begin = lines.index(f"  {group}")
+        section = lines[begin + 1 : lines.index("", begin)]
+        options = [match for match in (re.fullmatch(r"   ([ *]) (\w+) +(.*)", line) for line in section) if match]
+        comments = {path.stem: path.read_text().splitlines()[0][2:] for path in (CONF / group).glob("*.yaml")}
+        assert {match[2]: match[3] for match in options} == comments
+        assert [match[2] for match in options if match[1] == "*"] == [default]
+
+
+def test_help_shows_every_key(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("-h", "trials=0")
+    shown = capsys.readouterr().out
+    keys = yaml.safe_load((CONF / "search.yaml").read_text())
+    for key in keys.keys() - {"defaults", "hydra", "_target_"}:
+        assert re.search(rf"^  {key}=\S+ +\w.*$", shown, re.MULTILINE)
+    for path in (path for group in groups() for path in (CONF / group).glob("*.yaml")):
+        for key in yaml.safe_load(path.read_text()).keys() - {"_target_"}:
+            assert f"{path.parent.name}.{key}" in shown.split()
+
+
+def test_help_of_a_command_without_groups(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help", main=export.main, config="export/export") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "What it does.",
+        "",
+        "usage: python export.py [KEY=VALUE ...]",
+        "",
+        "keys:",
+        "",
+        "  run=                 folder of a search, such as runs/NAME",
+        "  trial=best           best, or the number of a trial",
+        "  out=exported         folder to write; must not exist, or be empty",
+    ]
+
+
+@pytest.mark.parametrize("script", ["search.py", "export.py"])
+@pytest.mark.parametrize("argument", ["--help", "trials=0", "trails=3"])
+def test_help_and_errors_import_nothing_heavy(tmp_path: Path, script: str, argument: str) -> None:
+    if script == "export.py" and argument == "trials=0":
+        argument = "out="
+    done = process(script, argument, folder=tmp_path, flags=("-X", "importtime"))
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "yaml" in imported
+    assert imported & HEAVY == set()
+    assert done.returncode == (0 if argument == "--help" else 2)
+
+
+def test_the_exit_code_of_a_process(tmp_path: Path) -> None:
+    done = process("search.py", "trials=0", folder=tmp_path)
+    message = "error: trials must be an integer at least 1, got 0\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+    flag = process("export.py", "--foo", folder=tmp_path)
+    assert (flag.returncode, flag.stderr.splitlines()[-1]) == (2, "export.py: error: unrecognized arguments: --foo")
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_configuration_is_composed_and_its_exit_code_returned(run: Run, tmp_path: Path) -> None:
+    seen: list[SearchConfig] = []
+
+    def main(config: command_line.Config) -> int:
+        seen.append(command_line.instantiate(config, plain=True))
+        return 7
+
+    assert run("trials=3", "searcher=random", "trial.learning_rate=1e-3", "budget.params=[null,300000]", main=main) == 7
+    (config,) = seen
+    assert (config.trials, config.searcher.name, config.trial.learning_rate) == (3, "random", 0.001)
+    assert config.budget.params == (None, 300_000)
+    assert config.plain["searcher"] == {"_target_": "searchers.samplers.Random"}
+    assert config.plain["trial"]["learning_rate"] == 0.001
+    assert not any(tmp_path.iterdir())
+
+
+def test_several_runs_in_turn_return_the_worst_exit_code(run: Run) -> None:
+    seeds: list[int] = []
+    assert run("--multirun", "seed=1,2,0", main=lambda config: seeds.append(config.seed) or config.seed) == 2
+    assert seeds == [1, 2, 0]
+
+
+def test_an_interrupt_ends_all_runs(run: Run) -> None:
+    seeds: list[int] = []
+
+    def main(config: command_line.Config) -> int:
+        seeds.append(config.seed)
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as end:
+        run("--multirun", "seed=1,2", main=main)
+    assert (end.value.code, seeds) == (130, [1])
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_a_user_error_of_several_lines_is_told_in_one(refusal: Callable[..., str], error: type[Exception]) -> None:
+    def main(config: command_line.Config) -> int:
+        raise error("a.yaml: not valid:\n  line 3\n")
+
+    assert refusal(main=main) == "a.yaml: not valid: line 3"
+
+
+def test_a_bug_keeps_its_traceback(run: Run) -> None:
+    def main(config: command_line.Config) -> int:
+        raise AttributeError("bug")
+
+    with pytest.raises(AttributeError, match="bug"):
+        run(main=main)
+
+
+class Broken:
+    """Stands for an option whose constructor has a bug."""
+
+    def __init__(self) -> None:
+        raise AttributeError("bug")
+
+
+def test_a_bug_in_a_constructor_is_not_taken_for_bad_input() -> None:
+    with pytest.raises(Exception, match="bug"):
+        command_line.instantiate(OmegaConf.create({"_target_": f"{__name__}.Broken"}))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("trails=3", "no configuration key or group 'trails' (did you mean trials or trial?). See --help"),
+        ("serchspace=windowed", "no configuration key or group 'serchspace' (did you mean search_space"),
+        ("epochs=3", "no configuration key or group 'epochs' (did you mean trial.epochs?). See --help"),
+        ("trial.epoch=3", "no configuration key or group 'trial.epoch' (did you mean trial.epochs"),
+        ("search_space.stage1.windw=1", "no configuration key or group 'search_space.stage1.windw' (did you mean search_"),
+        ("xyzzy=1", "no configuration key or group 'xyzzy'; groups are search_space, searcher, scheduler, dataset, trial"),
+        ("+trails=3", "no configuration key 'trails'. See --help"),
+        ("+trial.epoch=3", "no configuration key 'trial.epoch'. See --help"),
+        ("searcher=tp", "no option 'tp' in group searcher (did you mean tpe?); there are random, tpe"),
+        ("scheduler=hyperband", "no option 'hyperband' in group scheduler; there are asha, none"),
+        ("dataset=null", "no option 'null' in group dataset; there are auto, cifar10, cifar100, digits, folder"),
+        ("dataset=10", "no option '10' in group dataset; there are auto, cifar10, cifar100, digits, folder"),
+        ("~dataset", "the configuration key 'dataset' must not be removed. See --help"),
+        ("~trials", "the configuration key 'trials' must not be removed. See --help"),
+        ("~dataset._target_", "dataset must be an option of its group, see --help; got {'root': 'data', "),
+        ("dataset._target_=nowhere.Data", "dataset._target_: Error loading 'nowhere.Data'"),
+        ("trials", "cannot read 'trials': write KEY=VALUE, such as trials=24 or budget.params=[100000,null]; "),
+        ("budget.params=[1", "cannot read 'budget.params=[1': write KEY=VALUE, such as trials=24"),
+        ("run=a b", "cannot read 'run=a b': write KEY=VALUE"),
+        ("seed=${sed}", "Interpolation key 'sed' not found"),
+        ("dataset=folder", "dataset.root must be given: dataset.root=..."),
+        ("trials=0", "trials must be an integer at least 1, got 0"),
+        ("trials=many", "trials must be an integer at least 1, got 'many'"),
+        ("run=2024", "run must be the path of a folder, such as runs/NAME or ./2024, got 2024"),
+        ("resources.gpu=1.5", "resources.gpu must be a fraction up to 1 or a whole number, got 1.5"),
+        ("trial.schedule=onecycle", "trial.schedule must be one of one_cycle, cosine, got 'onecycle' (did you mean one_"),
+        ("budget.params=[5,1]", "budget.params is contradictory: its minimum 5 is above its maximum 1"),
+        ("budget.params=300000", "budget.params must be [min, max] such as [null, 300000], null where open; got 300000"),
+        ("search_space.stage1.window=0", "search_space.stage1.window: window in groups must be an integer at least 1, got 0"),
+        ("search_space.stage1.window=wide", "search_space.stage1.window: window must be a number of groups such as 4, a"),
+        ("search_space.widening=0", "search_space.widening: widening must be an integer at least 1, got 0"),
+        ("search_space.stage1=null", "search_space.pyramid [1, 2, 4] needs"),
+    ],
+)  # fmt: skip
+def test_a_command_that_makes_no_configuration(refusal: Callable[..., str], argument: str, message: str) -> None:
+    assert refusal(argument).startswith(message)
+
+
+def test_no_message_sends_the_reader_to_hydra(refusal: Callable[..., str]) -> None:
+    for argument in ("trials", "trails=3", "searcher=tp", "~nothing", "+dataset=digits"):
+        assert "hydra.cc" not in refusal(argument)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["search_space.stage2.groups=5"],
+            r"search_space windowed: no architecture has .*: stage 2: groups must divide its width 64, got 5; "
+            r"allowed are 1, 2, 4, 8, 16, 32, 64$",
+        ),
+        (["search_space.pyramid=[1,3,4]"], r"search_space windowed: no architecture has .*must divide"),
+        (
+            ["budget.params=[1,2]"],
+            r"budget\.params \[1, 2\] is below everything in the space: params go from [\d,]+ to [\d,]+$",
+        ),
+        (
+            ["budget.macs=[1e12,null]"],
+            r"budget\.macs \[1,000,000,000,000, null\] is above everything in the space: macs go from [\d,]+ to [\d,]+$",
+        ),
+        (
+            ["budget.params=[1000000,null]", "budget.macs=[null,3000000]"],
+            r"no architecture found within budget\.params .* and budget\.macs .*: the nearest has .*; in this space "
+            r"params go from [\d,]+ to [\d,]+, macs go from [\d,]+ to [\d,]+: widen the budget or the space$",
+        ),
+    ],
+)
+def test_a_space_or_budget_that_holds_nothing(refusal: Callable[..., str], arguments: list[str], message: str) -> None:
+    assert re.match(message, refusal("dataset=digits", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dataset=folder", "dataset.root=missing"], "missing: no such folder; dataset.root must hold one folder"),
+        (["dataset=cifar10", "dataset.download=false"], "CIFAR-10 is not under data"),
+        (["dataset=digits", "dataset.resolution=8"], "dataset.resolution must be one of 16, 32, got 8"),
+    ],
+)
+def test_data_that_cannot_be_had(refusal: Callable[..., str], arguments: list[str], message: str) -> None:
+    assert refusal(*arguments).startswith(message)
+
+
+SMALL = ("dataset=digits", "search_space=fixed", "trials=1")
+
+
+def begun(run: Run, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Leave in `folder` what a search of SMALL does before its first trial."""
+    from searchers import run as runner
+    from searchers.run_folder import RunFolder
+
+    class Stop(Exception):
+        pass
+
+    def describe(*_: Any) -> dict[str, Any]:
+        return {}
+
+    def opened(self: RunFolder, identity: Any, files: Any) -> None:
+        real(self, identity, files)
+        self.close()
+        raise Stop
+
+    real = RunFolder.open
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(RunFolder, "open", opened)
+        patch.setattr(runner.environment, "describe", describe)
+        patch.setattr("searchers.ray_backend.connect", lambda *_: runner_share())
+        run(*SMALL, f"run={folder}")
+
+
+def runner_share() -> Any:
+    from searchers.ray_backend import Share
+
+    return Share(cpu=1, gpu=0, concurrency=1, cluster="")
+
+
+def test_a_run_folder_that_cannot_be_used(
+    run: Run, refusal: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(run, monkeypatch, tmp_path / "one")
+    other = refusal("dataset=digits", "trials=1", "run=one")
+    assert other.startswith(
+        "run=one belongs to another search: search_space.space is 'fixed' there and 'staged' here; "
+    )
+    assert other.endswith(" more. Pass another run= or the settings of one/config.yaml")
+    assert refusal(*SMALL, "run=one", "seed=1") == (
+        "run=one belongs to another search: seed is 0 there and 1 here. "
+        "Pass another run= or the settings of one/config.yaml"
+    )
+    assert refusal(*SMALL, "run=one", "resume=false").startswith("run=one: holds a search already and resume=false")
+    assert refusal(*SMALL, "run=two", "resume=true").startswith("resume=true: there is no search at run=two")
+    description = tmp_path / "one" / RUN_FILE
+    description.write_text(description.read_text().replace("version: 1", "version: 2", 1))
+    assert refusal(*SMALL, "run=one") == (
+        "one/run.yaml: version 2 is newer than 1, the newest this release reads: upgrade it"
+    )
+
+
+def test_an_output_that_cannot_be_written(refusal: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert refusal(*SMALL, "run=file").startswith("run=file: is a file; run= takes a folder")
+    assert refusal(*SMALL, "run=file/one").startswith("run=file/one: cannot write to ")
+    assert refusal(*SMALL, "run=/proc/seqconv/one").startswith("run=/proc/seqconv/one: cannot write to /proc: ")
+    assert (
+        refusal(*SMALL, "run=.") == "run=.: is not empty and holds no search (run.yaml is missing); pass another run="
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("trial=best", "run must be given: run=..."),
+        ("run=missing", "run=missing: no search there (run.yaml is missing); run= takes a folder such as runs/NAME"),
+        ("rnu=runs/one", "no configuration key or group 'rnu' (did you mean run?). See --help"),
+        ("xyzzy=1", "no configuration key or group 'xyzzy'; groups are none. See --help"),
+    ],
+)
+def test_an_export_that_cannot_be_made(refusal: Callable[..., str], argument: str, message: str) -> None:
+    assert refusal(argument, main=export.main, config="export/export") == message
