@@ -96,7 +96,7 @@ def explain(error: Exception, file: Path) -> str:
     if isinstance(error, OverrideParseException):
         return (
             f"cannot read {error.override!r}: write KEY=VALUE, such as trials=24 or budget.params=[100000,null]; "
-            f"a value with spaces or special characters goes into quotes: 'run=\"my runs/1\"'"
+            f"a value with commas or brackets of its own goes into quotes: 'run=\"runs/a (1)\"'"
         )
     if match := re.search(r"Could not override '([^']+)'", text):
         name = match[1]

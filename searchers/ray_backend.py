@@ -11,16 +11,19 @@ import secrets
 import socket
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+# Read when Ray is imported. Where a worker dies, Ray would print a paragraph, and LostWorkers has a line for it.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^A worker died or was killed")
+
 import ray
 from ray import tune
 from ray._private.utils import read_ray_address
-from ray.tune import Stopper
+from ray.tune import Callback, Stopper
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -124,6 +127,8 @@ def run(
         train: runs in the workers.
         shared: keyword arguments of `train` that all trials have in common, sent once.
     """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what Tune reports as errors reaches the session
+    searcher = SessionSearcher(session, share.concurrency)
     try:
         trainable = tune.with_resources(
             tune.with_parameters(_train_and_report, train=train, share=share, shared=dict(shared)),
@@ -133,7 +138,7 @@ def run(
             tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
-                    search_alg=SessionSearcher(session, share.concurrency),
+                    search_alg=searcher,
                     scheduler=_scheduler(scheduler, session.epochs, session.store.records()),
                     num_samples=-1,
                     reuse_actors=True,
@@ -144,6 +149,7 @@ def run(
                     storage_path=str(Path(scratch).resolve()),
                     failure_config=tune.FailureConfig(max_failures=retries),
                     stop=WhenSessionFails(session),
+                    callbacks=[LostWorkers(searcher, session.say, retries)],
                     verbose=0,
                 ),
             ).fit()
@@ -195,14 +201,35 @@ class SessionSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False, **_: Any
     ) -> None:
+        if error:
+            return  # LostWorkers knows why
         self.on_trial_result(trial_id, result or {})
-        failure = self._failures.pop(trial_id, None)
-        if error and failure is None:
-            failure = "its worker process died, as after an out-of-memory kill, more often than backend.retries"
+        self.end(trial_id, self._failures.pop(trial_id, None))
+
+    def end(self, trial_id: str, failure: str | None) -> None:
+        """A trial came to its end; `failure` is the reason where it failed."""
         self._session.on_end(self._numbers.pop(trial_id), failure=failure)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class LostWorkers(Callback):
+    """Tells of worker processes that died: in a line while there are retries, and after that as the trial's end."""
+
+    def __init__(self, searcher: SessionSearcher, say: Callable[[str], None], retries: int) -> None:
+        self._searcher, self._say, self._retries = searcher, say, retries
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        again = f"starts again from its checkpoint ({trial.num_failures} of {self._retries} times)"
+        self._say(f"trial {trial.config['number']:>4} lost its worker process and {again}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        reason = "its worker process died, as after an out-of-memory kill, or could not start"
+        self._searcher.end(trial.trial_id, f"{trial.get_pickled_error()}\n{reason}, more often than backend.retries")
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

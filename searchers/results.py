@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COLUMNS = {
     "trial": "Int64",
     "outcome": "str",
+    "dataset": "str",
     "error": "float64",
     "epochs": "Int64",
     "fingerprint": "str",
@@ -37,7 +38,7 @@ _COLUMNS = {
     "architecture": "str",
 }
 """Columns that every table has, with their types; the knobs follow."""
-_COSTS = ("fingerprint", "params", "macs", "paper_flops", "serial_depth", "unread_groups", "seconds")
+_OF_THE_BEST = ("dataset", "fingerprint", "params", "macs", "paper_flops", "serial_depth", "unread_groups", "seconds")
 
 
 def to_frame(records: Sequence[TrialRecord]) -> DataFrame:
@@ -69,7 +70,7 @@ def write_best(folder: RunFolder, records: list[TrialRecord]) -> TrialRecord | N
     target.mkdir(exist_ok=True)
     write_architecture(Architecture.from_dict(best.facts["architecture"]), target / "architecture.yaml")
     result = {"trial": best.number, "error": best.error, "epochs": best.epochs, "outcome": best.outcome}
-    write_atomically(target / "result.yaml", to_yaml(result | {name: best.facts.get(name) for name in _COSTS}))
+    write_atomically(target / "result.yaml", to_yaml(result | {name: best.facts.get(name) for name in _OF_THE_BEST}))
     return best
 
 

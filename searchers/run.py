@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from searchers.run_folder import RunFolder
 from searchers.session import Session
 from searchers.study import TrialStore
 from seqconv import Architecture, Complexity, measure
-from training.data import split
+from training.data import ImageData, Split, split
 from training.loop import EpochMetrics, train
+from training.trial import TrialConfig
 
 INTERRUPTED = 130
 TABLE_WIDTH = 160
@@ -53,19 +54,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -
         say(line)
     check_budget(config.search_space, config.budget, **measured)
     parts = split(data, validation=data.proxy.validation, share=trial.share, validation_limit=trial.validation_limit)
-    identity = {
-        "search_space": config.search_space.to_dict(),
-        "dataset": {
-            "name": data.name,
-            **measured,
-            "images": len(data.train_labels),
-            "class_names": list(data.class_names),
-            "mean": [round(value, 6) for value in parts.mean],
-            "std": [round(value, 6) for value in parts.std],
-        },
-        "trial": asdict(trial),
-        "seed": config.seed,
-    }
+    identity = _identity(config, data, parts, trial)
     path, exists = run_folder.choose(config.run, config.resume, identity)
     run_folder.check_identity(path, identity)
     from searchers import ray_backend
@@ -77,7 +66,8 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -
     images = f"{len(parts.train_labels):,} images, validated on {len(parts.validation_labels):,}"
     say(f"trial: {trial.epochs} epochs of {images}")
     cost = functools.partial(measure, resolution=data.resolution, classes=data.classes)
-    session = _session(config, folder, trials=_trials(config), epochs=trial.epochs, cost=cost, say=say)
+    about = {"dataset": data.name}
+    session = _session(config, folder, trials=_trials(config), epochs=trial.epochs, cost=cost, about=about, say=say)
     work = {"split": parts, "config": trial, "classes": data.classes, "folder": path.resolve(), "seed": config.seed}
     with _terminate_like_interrupt():
         ray_backend.run(
@@ -114,6 +104,24 @@ def train_proxy(
         handler.close()
 
 
+def _identity(config: SearchConfig, data: ImageData, parts: Split, trial: TrialConfig) -> dict[str, Any]:
+    """What the results of a search depend on: another search must not go on in its folder."""
+    return {
+        "search_space": config.search_space.to_dict(),
+        "dataset": {
+            "name": data.name,
+            "resolution": data.resolution,
+            "classes": data.classes,
+            "images": len(data.train_labels),
+            "class_names": list(data.class_names),
+            "mean": [round(value, 6) for value in parts.mean],
+            "std": [round(value, 6) for value in parts.std],
+        },
+        "trial": asdict(trial),
+        "seed": config.seed,
+    }
+
+
 def _session(
     config: SearchConfig,
     folder: RunFolder,
@@ -121,6 +129,7 @@ def _session(
     trials: int,
     epochs: int,
     cost: Callable[[Architecture], Complexity],
+    about: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> Session:
     store = TrialStore(folder.path, config.search_space, config.searcher, config.seed)
@@ -129,7 +138,9 @@ def _session(
     def progress(line: str) -> None:
         say(line)
         if tables.due():
-            results.write_tables(folder, store.records())
+            records = store.records()
+            results.write_tables(folder, records)
+            results.prune_weights(folder, records, config.keep_weights)
 
     return Session(
         space=config.search_space,
@@ -139,6 +150,7 @@ def _session(
         measure=cost,
         trials=trials,
         epochs=epochs,
+        about=about,
         max_failures=config.max_failures,
         begin=folder.begin_trial,
         say=progress,

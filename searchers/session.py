@@ -54,6 +54,8 @@ class Session:
     """Told of every trial before it is trained."""
     say: Callable[[str], None]
     """Where progress goes, a line at a time."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Facts noted with every trial, such as the data that it was trained on."""
     stopped: str | None = None
     """Why no more trials are started, once that is so."""
     failed: bool = False
@@ -125,7 +127,7 @@ class Session:
             return None
         cost = self.measure(architecture)
         fingerprint = architecture.fingerprint()
-        facts = {"fingerprint": fingerprint, "architecture": architecture.to_dict(), **asdict(cost)}
+        facts = {"fingerprint": fingerprint, "architecture": architecture.to_dict(), **asdict(cost), **self.about}
         self.store.note(record.number, facts)
         if refusal := self.budget.refusal(cost):
             self._refuse(record.number, refusal, self.budget.violations(cost))

@@ -21,13 +21,16 @@ from searchers.study import read_records
 ROOT = Path(__file__).parents[1]
 SMALL = (
     "dataset=digits",
-    "trial.share=0.2",
+    "trial.share=0.15",
+    "trial.validation_limit=100",
+    "trial.batch_size=32",
+    "search_space.widening=1",
     "search_space.stage1.blocks=1",
-    "search_space.stage1.groups=2",
     "search_space.stage2.blocks=1",
     "search_space.stage3.blocks=1",
+    "search_space.stage1.groups=2",
 )
-"""Trials of a second."""
+"""Epochs of a fraction of a second."""
 PATIENCE = 240
 """Seconds after which a search in a test counts as hung."""
 
@@ -97,18 +100,13 @@ class Search:
         """Pid and command of all that it started and that still run, itself included."""
         return session(self._process.pid)
 
-    def worker(self) -> int:
-        """Pid of the worker process that trains; it must be the only one."""
-        (pid,) = (pid for pid, command in self.processes().items() if command.startswith("ray::ImplicitFunc"))
-        return pid
+    def workers(self) -> list[int]:
+        """Pids of the worker processes that train."""
+        return [pid for pid, command in self.processes().items() if command.startswith("ray::ImplicitFunc")]
 
-    def seconds_until_gone(self, limit: float) -> float:
-        """How long its processes go on."""
-        started = time.monotonic()
-        while left := self.processes():
-            assert time.monotonic() - started < limit, left
-            time.sleep(0.1)
-        return time.monotonic() - started
+    def leftovers(self) -> list[str]:
+        """Processes, and folders for temporary files of ours, that are still there."""
+        return [*self.processes().values(), *(str(path) for path in self.scratch.glob("seqconv-*"))]
 
 
 def clean_environment() -> dict[str, str]:

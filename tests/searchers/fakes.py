@@ -6,10 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
 from search_spaces.staged import StagedSpace
 from searchers.record import COMPLETED, TrialRecord
 from searchers.samplers import Random, Sampler
-from searchers.study import TrialStore
+from searchers.study import JOURNAL, TrialStore
 from seqconv import Architecture, Complexity
 
 STAGE = {
@@ -55,6 +60,16 @@ def measure(architecture: Architecture) -> Complexity:
     return Complexity(
         params=1000 * blocks, macs=10_000 * blocks, paper_flops=1, serial_depth=4 * blocks, unread_groups=0
     )
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+def optuna_trials(folder: Path) -> list[FrozenTrial]:
+    """What Optuna itself, and so its dashboard, makes of the journal."""
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    return optuna.load_study(study_name=None, storage=storage).trials
 
 
 class Recorder:

@@ -16,7 +16,7 @@ from seqconv.serialization import read_yaml
 
 ARCHITECTURE = seqconv.read_architecture("cifar_b_small")
 COSTS = {"params": 1234567, "macs": 22_000_000, "paper_flops": 23_000_000, "serial_depth": 41, "unread_groups": 3}
-FACTS = {"fingerprint": "abc", "architecture": ARCHITECTURE.to_dict(), **COSTS}
+FACTS = {"dataset": "digits", "fingerprint": "abc", "architecture": ARCHITECTURE.to_dict(), **COSTS}
 KNOBS = {"stage1.window": 4, "stage1.form": "plain", "stage1.ratio": 1.0, "stage1.wide": True}
 
 
@@ -58,7 +58,7 @@ def test_a_row_a_trial(folder: RunFolder) -> None:
     rows = plain(results.to_frame(RECORDS))
     assert [row["outcome"] for row in rows] == [r.outcome for r in RECORDS]
     assert rows[0] == {
-        "trial": 0, "outcome": "completed", "error": 0.25, "epochs": 2, "fingerprint": "abc", **COSTS, "seconds": 3.5,
+        "trial": 0, "outcome": "completed", "dataset": "digits", "error": 0.25, "epochs": 2, "fingerprint": "abc", **COSTS, "seconds": 3.5,
         "duplicate_of": None, "started": "2026-01-01T00:00:00", "finished": "2026-01-01T00:01:00", "reason": None,
         "errors": '{"1": 0.5, "2": 0.25}', "architecture": ARCHITECTURE.describe(), "knob.stage1.window": "4",
         "knob.stage1.form": "plain", "knob.stage1.ratio": 1.0, "knob.stage1.wide": True, "knob.stage1.subgroups": None,
@@ -101,7 +101,7 @@ def test_the_files_read_back(folder: RunFolder) -> None:
 def test_a_table_without_trials_is_written(folder: RunFolder) -> None:
     results.write_tables(folder, [])
     assert len(pd.read_parquet(folder.path / "trials.parquet")) == 0
-    assert (folder.path / "trials.csv").read_text().startswith("trial,outcome,error,")
+    assert (folder.path / "trials.csv").read_text().startswith("trial,outcome,dataset,error,")
 
 
 def test_a_failure_leaves_the_table_that_was_there(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -262,14 +262,14 @@ def test_a_place_that_takes_no_files(tmp_path: Path) -> None:
 
 def test_the_newest_search_of_the_command_is_resumed(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    for age, (name, seed) in enumerate([("newer", 0), ("older", 0), ("oldest", 0)]):
-        os.utime(search(runs / name, {**IDENTITY, "seed": seed}) / "run.yaml", (0, 1_000_000 - age))
-    os.utime(search(runs / "of another seed", {**IDENTITY, "seed": 1}) / "run.yaml", (0, 2_000_000))
+    for name, written in (("a", 2), ("b", 3), ("c", 1)):
+        os.utime(search(runs / name) / "run.yaml", (0, written))
+    os.utime(search(runs / "of another seed", {**IDENTITY, "seed": 1}) / "run.yaml", (0, 4))
     damaged = search(runs / "damaged") / "run.yaml"
     damaged.write_text("a: [")
-    os.utime(damaged, (0, 3_000_000))
+    os.utime(damaged, (0, 5))
     (runs / "no search").mkdir()
-    assert choose(None, True, IDENTITY, runs) == (runs / "newer", True)
+    assert choose(None, True, IDENTITY, runs) == (runs / "b", True)
     assert newest(tmp_path / "missing", IDENTITY) is None
 
 

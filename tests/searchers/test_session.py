@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNN
 from searchers.samplers import Random, Sampler, Tpe
 from searchers.session import Assignment, Session
 from searchers.study import TrialStore
-from tests.searchers.fakes import Recorder, choices, error_of, measure, space
+from tests.searchers.fakes import Killed, Recorder, choices, error_of, measure, optuna_trials, space
 
 EPOCHS = 2
 ONE_ARCHITECTURE = choices(window=[3, 4, "dense"])
@@ -100,6 +101,16 @@ def test_it_trains_what_was_asked_for(tmp_path: Path) -> None:
     assert (search.done, search.stopped, search.propose()) == (True, None, None)
 
 
+def test_no_more_are_begun_than_were_asked_for(tmp_path: Path) -> None:
+    search = session(tmp_path, trials=2)
+    first, second = proposed(search), proposed(search)
+    assert (search.propose(), search.done) == (None, False)
+    end(search, first.number)
+    assert (search.propose(), search.done) == (None, False)
+    end(search, second.number, crash)
+    assert (search.propose(), search.done) == (None, True)
+
+
 def test_a_trial_is_begun_before_it_is_trained(tmp_path: Path) -> None:
     begun: dict[int, str] = {}
     search = session(tmp_path, begin=lambda number, architecture: begun.update({number: architecture.fingerprint()}))
@@ -135,6 +146,8 @@ def test_what_is_out_of_budget_is_never_trained(tmp_path: Path) -> None:
     }  # fmt: skip
     assert all(record.facts["params"] > 1000 for record in refused)
     assert len(begun) == 4
+    constraints = [trial.constraints for trial in optuna_trials(tmp_path)]
+    assert constraints == [{"params": r.facts["params"] / 1000 - 1} if r in refused else {} for r in records]
 
 
 def test_what_does_not_decode_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -142,6 +155,7 @@ def test_what_does_not_decode_is_refused_with_the_reason(tmp_path: Path) -> None
     refused = [record for record in run(search) if record.outcome == REFUSED]
     assert {(r.values["stage1.form"], r.values["stage1.subgroups"]) for r in refused} == {("plain", 2)}
     assert "stage 1: subgroups above 1 need form bottleneck" in refused[0].facts["reason"]
+    assert optuna_trials(tmp_path)[refused[0].number].constraints == {"decodable": 1.0}
 
 
 @pytest.mark.parametrize("errors", [(0.5, 0.4), (0.6,)], ids=["completed", "pruned"])
@@ -333,6 +347,13 @@ def test_a_duplicate_of_a_trial_before_the_resume_is_answered(tmp_path: Path, mo
     assert outcomes(run(session(tmp_path, ONE_ARCHITECTURE, trials=2))) == {COMPLETED: 1, DUPLICATE: 3}
 
 
+def test_an_architecture_that_failed_before_the_resume_is_trained_when_it_is_proposed_again(tmp_path: Path) -> None:
+    killed = session(tmp_path, ONE_ARCHITECTURE, trials=2)
+    failed = end(killed, proposed(killed).number, crash)
+    again = proposed(session(tmp_path, ONE_ARCHITECTURE, trials=2))
+    assert (again.number, again.architecture.fingerprint()) == (1, failed.fingerprint)
+
+
 @pytest.mark.parametrize("sampler", [Random(), Tpe(startup_trials=3)], ids=["random", "tpe"])
 def test_a_search_that_is_interrupted_after_every_trial_finds_what_an_unbroken_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: Sampler
@@ -348,14 +369,33 @@ def test_a_search_that_is_interrupted_after_every_trial_finds_what_an_unbroken_o
     assert [(r.values, r.outcome, r.errors) for r in found] == [(r.values, r.outcome, r.errors) for r in unbroken]
 
 
-def test_a_rut_is_left_by_blind_proposals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def blind_proposals(search: Session, monkeypatch: pytest.MonkeyPatch, *, kill_after: int = 1000) -> list[bool]:
+    """Whether each of the next proposals is drawn blindly, up to a kill."""
+    real, blind = search.store.ask, []
+
+    def ask(*, uniform: bool) -> TrialRecord:
+        if len(blind) == kill_after:
+            raise Killed
+        blind.append(uniform)
+        return real(uniform=uniform)
+
+    monkeypatch.setattr(search.store, "ask", ask)
+    with contextlib.suppress(Killed):
+        run(search)
+    return blind
+
+
+@pytest.mark.parametrize("killed_after", [0, 3, 6, 7])
+def test_a_rut_is_left_by_blind_proposals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int) -> None:
+    """Also where the search was killed in it."""
     monkeypatch.setattr(searchers.session, "RUT", 4)
     monkeypatch.setattr(searchers.session, "GIVE_UP", 8)
-    search = session(tmp_path, ONE_ARCHITECTURE, trials=2)
-    real, blind = search.store.ask, []
-    monkeypatch.setattr(search.store, "ask", lambda uniform: (blind.append(uniform), real(uniform=uniform))[1])
-    run(search)
-    assert blind == [False] + [False] * 4 + [True, False, True, False]
+    first = session(tmp_path, ONE_ARCHITECTURE, trials=2)
+    end(first, proposed(first).number)
+    blind = blind_proposals(first, monkeypatch, kill_after=killed_after)
+    second = session(tmp_path, ONE_ARCHITECTURE, trials=2)
+    assert blind + blind_proposals(second, monkeypatch) == [False] * 4 + [True, False, True, False]
+    assert second.stopped == "no new architecture within the budget in the last 8 proposals"
 
 
 def test_the_tracker_is_told_of_a_trial(tmp_path: Path) -> None:

@@ -10,24 +10,18 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search_spaces.staged import StagedSpace
 from searchers import study
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING
 from searchers.samplers import Random, Sampler, Tpe
 from searchers.study import JOURNAL, TrialStore, read_records
-from tests.searchers.fakes import SUBGROUPS, error_of, finish, space, store
+from tests.searchers.fakes import SUBGROUPS, Killed, error_of, finish, optuna_trials, space, store
 
 SAMPLERS = (Random(), Tpe(startup_trials=4))
 SPACES = (space(), space(subgroups=SUBGROUPS))
 by_name = {"ids": lambda thing: "conditional" if thing is SPACES[1] else getattr(thing, "name", None)}
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing catches it."""
 
 
 def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
@@ -39,12 +33,6 @@ def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: i
         return real(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, killing)
-
-
-def optuna_trials(folder: Path) -> list[FrozenTrial]:
-    """What Optuna itself, and so its dashboard, makes of the journal."""
-    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    return optuna.load_study(study_name=None, storage=storage).trials
 
 
 def proposals(folder: Path, number: int, sampler: Sampler, of: StagedSpace, *, reopen_every: int = 1000) -> list[Any]:
@@ -236,6 +224,7 @@ def test_values_that_a_killed_search_had_not_drawn_are_drawn_as_it_would_have(
     assert read_records(broken)[-1].outcome == COMPLETED
 
 
+@pytest.mark.filterwarnings("error")
 def test_an_end_that_was_cut_off_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the reason of a refusal was written and before the trial was closed."""
     first = store(tmp_path)

@@ -200,6 +200,13 @@ def test_a_run_is_named_after_the_search_and_the_trial(tmp_path: Path, made: lis
     assert {run.settings["dir"] for run in made} == {str(tmp_path)}
 
 
+def test_wandb_itself_waits_no_longer_than_the_search_would(tmp_path: Path, made: list[FakeRun]) -> None:
+    for close_timeout in (8, 600):
+        track(WandbTracker(close_timeout=close_timeout), tmp_path, trials=1)
+    waits = [(run.settings["settings"].init_timeout, run.settings["settings"].finish_timeout) for run in made]
+    assert waits == [(2, 4), (20, 300)]
+
+
 def test_what_is_logged(tmp_path: Path, made: list[FakeRun]) -> None:
     opened = WandbTracker().open(folder=tmp_path, group="one", config={"seed": 0})
     opened.start(3, {"stage1.window": 0.5})
