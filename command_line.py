@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,8 @@ def _unknown_option(file: Path, group: str, option: str) -> str:
 
 
 def _refuse(message: str) -> int:
+    if os.environ.get("SEQCONV_TRACEBACK"):
+        traceback.print_exc()
     print("error:", " ".join(line.strip() for line in message.splitlines() if line.strip()), file=sys.stderr)
     return 2
 

@@ -58,7 +58,8 @@ def test_a_row_a_trial(folder: RunFolder) -> None:
     rows = plain(results.to_frame(RECORDS))
     assert [row["outcome"] for row in rows] == [r.outcome for r in RECORDS]
     assert rows[0] == {
-        "trial": 0, "outcome": "completed", "dataset": "digits", "error": 0.25, "epochs": 2, "fingerprint": "abc", **COSTS, "seconds": 3.5,
+        "trial": 0, "outcome": "completed", "dataset": "digits", "error": 0.25, "epochs": 2, "fingerprint": "abc",
+        **COSTS, "seconds": 3.5,
         "duplicate_of": None, "started": "2026-01-01T00:00:00", "finished": "2026-01-01T00:01:00", "reason": None,
         "errors": '{"1": 0.5, "2": 0.25}', "architecture": ARCHITECTURE.describe(), "knob.stage1.window": "4",
         "knob.stage1.form": "plain", "knob.stage1.ratio": 1.0, "knob.stage1.wide": True, "knob.stage1.subgroups": None,
@@ -123,7 +124,8 @@ def test_the_best_stands_in_its_own_folder(folder: RunFolder) -> None:
     assert best is RECORDS[0]
     assert seqconv.read_architecture(folder.path / "best" / "architecture.yaml") == ARCHITECTURE
     assert read_yaml(folder.path / "best" / "result.yaml") == {
-        "trial": 0, "error": 0.25, "epochs": 2, "outcome": "completed", "fingerprint": "abc", **COSTS, "seconds": 3.5
+        "trial": 0, "error": 0.25, "epochs": 2, "outcome": "completed", "dataset": "digits", "fingerprint": "abc",
+        **COSTS, "seconds": 3.5
     }  # fmt: skip
     better = record(6, COMPLETED, 0.5, 0.125)
     assert results.write_best(folder, [*RECORDS, better]) is better
