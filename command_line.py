@@ -130,6 +130,7 @@ def help_lines(file: Path, description: str) -> Iterator[str]:
             yield f"  {match[1] + '=' + match[2].replace('???', ''):<20} {match[3]}"
     if groups:
         yield "\nHydra's flags work too: --cfg job prints the configuration, --multirun seed=0,1 runs two in turn."
+    yield "SEQCONV_TRACEBACK=1 in the environment shows where an error comes from."
 
 
 def _guarded(main: Callable[[Config], int], config: Config) -> int:

@@ -2,7 +2,8 @@
 
     python experiments/windowed_cifar10/compare.py runs/windowed_cifar10 experiments/windowed_cifar10
 
-Reads the trials.csv of each run; writes runs.csv (one row a trial), summary.csv (TPE against random) and best_over_time.png.
+Reads the trials.csv of each run; writes runs.csv (one row a trial), summary.csv (TPE
+against random) and best_over_time.png.
 """
 
 from __future__ import annotations
