@@ -27,7 +27,7 @@ OURS = re.compile(
     r"|windowed: [\d,]+ knob vectors|  (smallest|middle  |largest ) .* params .* MACs .* serial depth  W1 .*"
     r"|run: .* \(new\), 1 trials at a time on \d+ CPUs, \d+ GPUs|trial: 3 epochs of [\d,]+ images, validated on 100"
     r"|trial +\d+ (completed|pruned   ) error 0\.\d{4} after \d epochs [\d,]+ params  \[\d/8, \d pruned.*\]"
-    r"|trial   error  epochs .*| +\d+  0\.\d{4} .* W1 .*|runs/windowed-digits-[\d-]+: .*"
+    r"|trial   error  epochs .*| +\d+  0\.\d{4} .* W1 .*|runs/windowed-digits-[\da-f-]+: .*"
     r"|W&B, offline: wandb sync runs/.*|next: python export\.py run=runs/.* trial=best out=exported"
 )
 RECOMPUTE = """
