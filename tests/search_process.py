@@ -112,7 +112,9 @@ class Search:
 def clean_environment() -> dict[str, str]:
     """The environment of a user who has set nothing of Ray or ours, with the tests' Python first in the path."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "WANDB_SILENT"))}
-    return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])}
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
+    # Ray's workers are nice to others by default, which on a busy machine makes them wait for ever.
+    return kept | {"PATH": path, "RAY_worker_niceness": "0"}
 
 
 def session(leader: int) -> dict[int, str]:

@@ -14,7 +14,7 @@ from tests.search_process import Search, metrics_files, printed_command, records
 
 pytestmark = pytest.mark.slow
 
-TRIALS, EPOCHS = 5, 6
+TRIALS, EPOCHS = 4, 6
 ORDERED = (f"trials={TRIALS}", f"trial.epochs={EPOCHS}", "concurrency=1", "searcher.startup_trials=2", "scheduler=none")
 """What is repeatable: one trial at a time, each to its last epoch."""
 
@@ -94,7 +94,7 @@ def test_ctrl_c_leaves_a_search_that_the_printed_command_ends(run: Path, unbroke
 
 def test_sigterm_and_then_kill_with_workers_still_alive(run: Path) -> None:
     """Two trials at a time and a scheduler, resumed at once, while the workers of the killed search still train."""
-    settings = ("trials=9", "trial.epochs=4", "concurrency=2", "searcher.startup_trials=3", f"run={run}")
+    settings = ("trials=7", "trial.epochs=4", "concurrency=2", "searcher.startup_trials=3", f"run={run}")
     with search(*settings) as running:
         running.wait(run, under_way(2))
         running.signal(signal.SIGTERM)
@@ -112,7 +112,7 @@ def test_sigterm_and_then_kill_with_workers_still_alive(run: Path) -> None:
     assert_kept(run, first | second, files)
     outcomes = [record.outcome for record in records(run)]
     assert set(outcomes) <= {COMPLETED, PRUNED, DUPLICATE}
-    assert sum(outcome in TRAINED for outcome in outcomes) == 9
+    assert sum(outcome in TRAINED for outcome in outcomes) == 7
 
 
 def test_a_killed_worker_costs_no_trial(run: Path, unbroken: list[dict[str, object]]) -> None:
