@@ -114,6 +114,7 @@ def test_help_of_a_command_without_groups(run: Run, capsys: pytest.CaptureFixtur
         "  run=                 folder of a search, such as runs/NAME",
         "  trial=best           best, or the number of a trial",
         "  out=exported         folder to write; must not exist, or be empty",
+        "SEQCONV_TRACEBACK=1 in the environment shows where an error comes from.",
     ]
 
 
