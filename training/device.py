@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -67,7 +66,6 @@ def release_memory() -> None:
 
     glibc keeps what a thread freed for that thread's own use, and every trial has a thread of its own.
     """
-    gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # another C library, which has no malloc_trim
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

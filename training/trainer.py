@@ -106,7 +106,11 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._factor)
+        steps = self.steps * epochs
+        # A closure over plain values: with a method, trainer and scheduler would keep each other alive.
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: schedule.factor(config.schedule, step, steps=steps, warmup=config.warmup)
+        )
 
     def epoch(self, epoch: int) -> EpochMetrics:
         """Train for one epoch and validate.
@@ -167,10 +171,6 @@ class Trainer:
             if self.config.augment != "none":
                 images = augment.crop_flip(images, draws[start : start + self.batch_size], padding=padding)
             yield self._normalised(images), self.labels[chosen]
-
-    def _factor(self, step: int) -> float:
-        steps = self.steps * self.epochs
-        return schedule.factor(self.config.schedule, step, steps=steps, warmup=self.config.warmup)
 
     def _train(self, epoch: int) -> tuple[float, float, float]:
         """Mean loss, error and the last learning rate of one epoch."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import gc
 import itertools
+import weakref
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 import seqconv
+import training.trainer
 from seqconv import Stage
 from tests.training.tiny import CLASSES, CONFIG, TINY, split
 from training import checkpoint
@@ -169,6 +172,24 @@ def test_the_checkpoint_of_another_trial_is_refused(tmp_path: Path, changes: dic
     next(run(tmp_path))
     with pytest.raises(ValueError, match=f"checkpoint.pt belongs to another trial: {difference}"):
         run(tmp_path, **changes)
+
+
+def test_a_trial_that_is_stopped_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker trains many trials: their memory must be free without waiting for the garbage collector."""
+    made: list[weakref.ref[Any]] = []
+    build = training.trainer.build
+    monkeypatch.setattr(
+        training.trainer, "build", lambda *a, **k: (model := build(*a, **k), made.append(weakref.ref(model)))[0]
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        trial = train(TINY, split(), CONFIG, classes=CLASSES, folder=None, seed=0, device="cpu")
+        next(trial)
+        trial.close()
+        assert [model() for model in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_threads_are_set() -> None:
