@@ -48,6 +48,7 @@ class Search:
         self, command: Sequence[str], *, cwd: Path = ROOT, environment: Mapping[str, str] | None = None
     ) -> None:
         self.command = list(command)
+        self._ended: tuple[int, str, str] | None = None
         self.scratch = Path(tempfile.mkdtemp(prefix="seqconv-test-"))
         self._process = subprocess.Popen(
             [sys.executable, *command],
@@ -69,8 +70,10 @@ class Search:
 
     def end(self) -> tuple[int, str, str]:
         """Exit code, stdout and stderr, once it has ended."""
-        stdout, stderr = self._process.communicate(timeout=PATIENCE)
-        return self._process.returncode, stdout, stderr
+        if self._ended is None:
+            stdout, stderr = self._process.communicate(timeout=PATIENCE)
+            self._ended = self._process.returncode, stdout, stderr
+        return self._ended
 
     def succeed(self) -> str:
         """Stdout of a search that must end well and have nothing to complain of."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,22 @@ ORDERED = (f"trials={TRIALS}", f"trial.epochs={EPOCHS}", "concurrency=1", "searc
 """What is repeatable: one trial at a time, each to its last epoch."""
 
 
+class Unbroken:
+    """The search that nothing happens to; it runs beside the first test that compares with it."""
+
+    def __init__(self, running: Search, run: Path) -> None:
+        self._running, self._run = running, run
+
+    def records(self) -> list[dict[str, object]]:
+        self._running.succeed()
+        return [timeless(record) for record in records(self._run)]
+
+
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
-    """The records of the search that nothing happens to."""
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbroken]:
     run = tmp_path_factory.mktemp("unbroken") / "run"
     with search(*ORDERED, f"run={run}") as running:
-        running.succeed()
-    return [timeless(record) for record in records(run)]
+        yield Unbroken(running, run)
 
 
 @pytest.fixture
@@ -57,7 +67,7 @@ def wait_for_death(running: Search, seconds: float) -> float:
     return time.monotonic() - started
 
 
-def test_a_killed_search_is_resumed_to_the_same_end(run: Path, unbroken: list[dict[str, object]]) -> None:
+def test_a_killed_search_is_resumed_to_the_same_end(run: Path, unbroken: Unbroken) -> None:
     with search(*ORDERED, f"run={run}") as running:
         running.wait(run, under_way(2, epochs=2))
         running.kill()
@@ -70,10 +80,10 @@ def test_a_killed_search_is_resumed_to_the_same_end(run: Path, unbroken: list[di
         stdout = resumed.succeed()
     assert f"run: {run} (going on)" in stdout
     assert_kept(run, ended(before), files)
-    assert [timeless(record) for record in records(run)] == unbroken
+    assert [timeless(record) for record in records(run)] == unbroken.records()
 
 
-def test_ctrl_c_leaves_a_search_that_the_printed_command_ends(run: Path, unbroken: list[dict[str, object]]) -> None:
+def test_ctrl_c_leaves_a_search_that_the_printed_command_ends(run: Path, unbroken: Unbroken) -> None:
     with search(*ORDERED, f"run={run}") as running:
         running.wait(run, under_way(1))
         running.signal(signal.SIGINT, group=True)
@@ -89,7 +99,7 @@ def test_ctrl_c_leaves_a_search_that_the_printed_command_ends(run: Path, unbroke
     with printed_command(command) as resumed:
         resumed.succeed()
     assert_kept(run, ended(before), files)
-    assert [timeless(record) for record in records(run)] == unbroken
+    assert [timeless(record) for record in records(run)] == unbroken.records()
 
 
 def test_sigterm_and_then_kill_with_workers_still_alive(run: Path) -> None:
@@ -115,7 +125,7 @@ def test_sigterm_and_then_kill_with_workers_still_alive(run: Path) -> None:
     assert sum(outcome in TRAINED for outcome in outcomes) == 7
 
 
-def test_a_killed_worker_costs_no_trial(run: Path, unbroken: list[dict[str, object]]) -> None:
+def test_a_killed_worker_costs_no_trial(run: Path, unbroken: Unbroken) -> None:
     with search(*ORDERED, f"run={run}") as running:
         running.wait(run, under_way(1, epochs=2))
         before = records(run)
@@ -125,4 +135,4 @@ def test_a_killed_worker_costs_no_trial(run: Path, unbroken: list[dict[str, obje
         stdout = running.succeed()
     assert "lost its worker process and starts again from its checkpoint (1 of 2 times)" in stdout
     assert_kept(run, ended(before), files)
-    assert [timeless(record) for record in records(run)] == unbroken
+    assert [timeless(record) for record in records(run)] == unbroken.records()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +45,14 @@ print(wrong, loaded)
 """
 
 
+@pytest.fixture(scope="module")
+def shorter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Search, Path]]:
+    """The first five trials of the same search, run beside it."""
+    run = tmp_path_factory.mktemp("shorter") / "run"
+    with search(*SETTINGS, "trials=5", f"run={run}") as running:
+        yield running, run
+
+
 @dataclass(frozen=True)
 class Ended:
     """A search that was let run to its end, in a folder of its own."""
@@ -57,7 +67,7 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+def ended(tmp_path_factory: pytest.TempPathFactory, shorter: tuple[Search, Path]) -> Ended:
     """Everything as by default, the name of the run and the tracker too, but for the size."""
     folder = tmp_path_factory.mktemp("search")
     offline = {"WANDB_MODE": "offline"}
@@ -172,11 +182,12 @@ def test_the_model_is_loaded_by_seqconv_alone_and_errs_as_recorded(ended: Ended,
     assert loaded == "[]"
 
 
-def test_the_same_seed_gives_the_same_trials_and_a_search_can_be_extended(ended: Ended, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_trials_and_a_search_can_be_extended(
+    ended: Ended, shorter: tuple[Search, Path]
+) -> None:
     """Five trials and then three more are what eight at once are: knobs, fingerprints and the error of every epoch."""
-    run = tmp_path / "run"
-    with search(*SETTINGS, "trials=5", f"run={run}") as running:
-        running.succeed()
+    running, run = shorter
+    running.succeed()
     first, files = records(run), metrics_files(run, records(run))
     alike = ended.records()
     assert [timeless(record) for record in first] == [timeless(record) for record in alike[: len(first)]]
@@ -221,18 +232,17 @@ def test_a_learning_rate_that_diverges_stops_the_search_with_the_reason(tmp_path
     assert f"{run}: 2 failed" in stdout
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("resources.gpu=64", "resources.gpu=64 is more than there is: {gpus} GPUs at backend.address=local"),
-        ("resources.cpu=4096", "resources.cpu=4096 is more than there is: {cpus} CPUs at backend.address=local"),
-        ("backend.address=auto", "backend.address=auto: no Ray can be used there: none was started on this machine"),
-    ],
-)
-def test_what_is_not_there_is_one_line_and_leaves_nothing(setting: str, message: str, tmp_path: Path) -> None:
+def test_what_is_not_there_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    there = r"is more than there is: \d+ {}s at backend\.address=local"
+    refusals = {
+        "resources.gpu=64": rf"resources\.gpu=64 {there.format('GPU')}",
+        "resources.cpu=4096": rf"resources\.cpu=4096 {there.format('CPU')}",
+        "backend.address=auto": r"backend\.address=auto: no Ray can be used there: none was started .*",
+    }
     run = tmp_path / "run"
-    with search(setting, f"run={run}") as running:
-        code, _, stderr = running.end()
-    pattern = re.escape(message).replace(r"\{gpus\}", r"\d+").replace(r"\{cpus\}", r"\d+")
-    assert (code, bool(re.fullmatch(f"error: {pattern}.*\n", stderr))) == (2, True), stderr
+    with contextlib.ExitStack() as stack:
+        searches = {setting: stack.enter_context(search(setting, f"run={run}")) for setting in refusals}
+        ends = {setting: running.end() for setting, running in searches.items()}
+    for setting, (code, _, stderr) in ends.items():
+        assert code == 2 and re.fullmatch(f"error: {refusals[setting]}\n", stderr), stderr
     assert not run.exists()
