@@ -2,80 +2,156 @@
 
 Group indices follow the paper: the input holds groups 1-G .. 0 (oldest first), the layer emits groups 1 .. g one after
 the other, and step i may read any group before i. See Huang et al., "Sequentially Aggregated Convolutional Networks",
-ICCV Workshops 2019, Eq. 2 (dense) and Eq. 3 (windowed).
+ICCV Workshops 2019, Eq. 2 (dense) and Eq. 3 (windowed). A pattern says which groups those are, a window among them.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from functools import lru_cache
 
 from seqconv import validation
+from seqconv.adjacency import Adjacency
+from seqconv.patterns import (
+    DENSE,
+    WINDOW,
+    Dilated,
+    Explicit,
+    Group,
+    Harmonic,
+    Log,
+    Pattern,
+    Plain,
+    Random,
+    Regular,
+    Shuffle,
+    Split,
+    Window,
+)
 
-_WINDOW = re.compile(r"(?P<groups>[0-9]+)|(?P<ratio>[0-9]*\.?[0-9]+)G|dense")
+__all__ = [
+    "DENSE", "Adjacency", "Dilated", "Explicit", "Group", "Harmonic", "Log", "Pattern", "Plain", "Random",
+    "Regular", "Shuffle", "Split", "Window", "canonical", "parse_pattern",
+]  # fmt: skip
+
+_NAMED: dict[str, type[Pattern]] = {
+    kind.name: kind for kind in (Log, Harmonic, Regular, Group, Split, Dilated, Shuffle, Random)
+}
+"""The patterns that are written as a name, with their fields in brackets where they have any."""
+
+_CALL = re.compile(r"(?P<name>[a-z]+)(\((?P<arguments>[^()]*)\))?")
 
 
-@dataclass(frozen=True)
-class Window:
-    """The aggregation window g': how many groups before it a step reads.
+def parse_pattern(value: object) -> Pattern:
+    """Read a pattern as it stands in YAML; a Pattern passes through.
 
-    Written as a number of groups (`4`), as a ratio of the layer's input groups G (`0.5G`, `1G` is a regular
-    convolution's cost) or as `dense` (everything before it, Eq. 2). Exactly one field is set, or none for dense.
+    A window is a number of groups (`4`), a ratio of the input groups (`0.5G`) or `dense`. The other patterns are a name
+    with the fields of their class in brackets, by position or by name (`log`, `dilated(4, 2)`,
+    `random(seed=1, p=0.5)`), or a list of the sources of each step (`[[0], [-1, 0, 1]]`).
 
     Raises:
-        ValueError: groups below 1, a ratio that is not above 0 or beyond a million, or both given.
+        ValueError: anything else, with the forms that are allowed.
     """
-
-    groups: int | None = None
-    """Width in groups."""
-    ratio: float | None = None
-    """Width as a multiple of the layer's input groups G."""
-
-    def __post_init__(self) -> None:
-        if self.groups is not None and self.ratio is not None:
-            raise ValueError(f"window takes groups or a ratio, got both: {self.groups} and {self.ratio}")
-        if self.groups is not None:
-            validation.integer("window in groups", self.groups)
-        if self.ratio is not None:
-            ratio = validation.number("window ratio", self.ratio, low=0, high=1e6, open_low=True)
-            object.__setattr__(self, "ratio", ratio)
-
-    @classmethod
-    def parse(cls, value: object) -> Window:
-        """Read `4`, `"4"`, `"0.5G"` or `"dense"`; a Window passes through.
-
-        Raises:
-            ValueError: anything else, with the forms that are allowed.
-        """
-        if isinstance(value, Window):
-            return value
-        match = None if isinstance(value, (bool, float)) else _WINDOW.fullmatch(str(value))
-        if match is None:
-            raise ValueError(
-                f"window must be a number of groups such as 4, a ratio of the input groups such as 0.5G, or dense; "
-                f"got {value!r}"
-            )
-        if match["groups"]:
-            return cls(groups=int(match["groups"]))
-        return cls(ratio=float(match["ratio"])) if match["ratio"] else DENSE
-
-    def to_plain(self) -> int | str:
-        """The value that `parse` reads back."""
-        if self.groups is not None:
-            return self.groups
-        return "dense" if self.ratio is None else f"{Decimal(repr(self.ratio)):f}G"
-
-    def resolve(self, in_groups: int) -> int | None:
-        """The width in groups for a layer with G = `in_groups`, at least 1 (ratios round half up); None is dense."""
-        if self.ratio is not None:
-            return max(1, math.floor(self.ratio * in_groups + 0.5))
-        return self.groups
+    if isinstance(value, Pattern):
+        return value
+    if isinstance(value, (list, tuple)):
+        return Explicit(tuple(value))
+    if not isinstance(value, (bool, float)) and WINDOW.fullmatch(str(value)):
+        return Window.parse(value)
+    call = _CALL.fullmatch(value) if isinstance(value, str) else None
+    if call is None or call["name"] not in _NAMED:
+        near = validation.did_you_mean(call["name"] if call else value, [DENSE.name, *_NAMED])
+        if str(value).count("(") > str(value).count(")"):
+            near = "; inside [] or {} YAML needs it in quotes"
+        raise ValueError(
+            "window must be a number of groups such as 4, a ratio of the input groups such as 0.5G, a list of each "
+            f"step's sources, or one of {', '.join([DENSE.name, *map(_usage, _NAMED.values())])}; got {value!r}{near}"
+        )
+    try:
+        return _NAMED[call["name"]](**_arguments(_NAMED[call["name"]], call["arguments"]))
+    except ValueError as error:
+        raise ValueError(f"window {value}: {error}") from None
 
 
-DENSE = Window()
-"""Every earlier group, Eq. 2."""
+def canonical(pattern: Pattern, sizes: Sequence[tuple[int, int]]) -> Pattern:
+    """The first pattern, in a fixed order, with the same adjacency in every layer that uses it.
+
+    The order is dense, a window in groups, log, harmonic, regular, group, split, dilated, shuffle, explicit. Patterns
+    that read the same groups in all these layers have equal canonical forms, and no others have.
+
+    Args:
+        pattern: what the layers share.
+        sizes: (G, g) of each layer. All have the same G.
+
+    Raises:
+        ValueError: no sizes, different G, or a size for which the pattern is not defined.
+    """
+    if len({in_groups for in_groups, _ in sizes}) != 1:
+        raise ValueError(f"sizes must be one or more (G, g) with the same G, got {list(sizes)}")
+    in_groups, out_groups = max(sizes)
+    if isinstance(pattern, Window):
+        return _canonical_window(pattern.resolve(in_groups), in_groups, out_groups)
+    return _canonical(pattern, in_groups, tuple(sorted({out_groups for _, out_groups in sizes})))
+
+
+def _canonical_window(width: int | None, in_groups: int, out_groups: int) -> Window:
+    """Step i has G + i - 1 groups before it, so every width of at least G + g - 1 reads all of them."""
+    return DENSE if width is None or width >= in_groups + out_groups - 1 else Window(groups=width)
+
+
+@lru_cache(maxsize=1024)
+def _canonical(pattern: Pattern, in_groups: int, out_groups: tuple[int, ...]) -> Pattern:
+    layers = [pattern.adjacency(in_groups, steps) for steps in out_groups]
+    return next(found for found in _candidates(layers) if all(_agrees(found, layer) for layer in layers))
+
+
+def _candidates(layers: Sequence[Adjacency]) -> Iterator[Pattern]:
+    """Of each kind those that may agree with layers of ascending g; the last one always does.
+
+    Explicit rows describe every layer unless sources depend on g, as they do in the kinds before it alone.
+    """
+    in_groups, out_groups, rows = layers[-1].in_groups, layers[-1].out_groups, layers[-1].sources
+    # Of windows and dilated windows no step reads more than the last, and the first one's newest source is d before it.
+    width, dilation = len(rows[-1]), 1 - rows[0][-1]
+    yield _canonical_window(width, in_groups, out_groups)
+    yield from (Log(), Harmonic(), Regular(), Group(), Split())
+    yield Dilated(Window(groups=width), dilation)
+    yield from (Shuffle(size) for size in range(2, in_groups) if in_groups % size == 0)
+    yield Explicit(rows)
+
+
+def _agrees(pattern: Pattern, layer: Adjacency) -> bool:
+    rows = enumerate(layer.sources, start=1)
+    return all(tuple(pattern.sources(step, layer.in_groups, layer.out_groups)) == row for step, row in rows)
+
+
+def _usage(kind: type[Pattern]) -> str:
+    names = ", ".join(_field_names(kind))
+    return f"{kind.name}({names})" if names else kind.name
+
+
+def _field_names(kind: type[Pattern]) -> list[str]:
+    return [field.name for field in fields(kind)]  # type: ignore[arg-type]
+
+
+def _arguments(kind: type[Pattern], written: str | None) -> dict[str, int | float | str]:
+    """`4, 2` or `window=4, dilation=2` as keyword arguments of `kind`, which checks their values."""
+    names = _field_names(kind)
+    parts = [] if written is None else [argument.rpartition("=") for argument in written.split(",")]
+    if len(parts) == len(names):
+        pairs = zip(names, parts, strict=True)
+        arguments = {(key if equals else name).strip(): _number(value.strip()) for name, (key, equals, value) in pairs}
+        if arguments.keys() == set(names):
+            return arguments
+    raise ValueError(f"it must be written as {_usage(kind)}")
+
+
+def _number(written: str) -> int | float | str:
+    if re.fullmatch(r"-?[0-9]+", written):
+        return int(written)
+    return float(written) if re.fullmatch(r"-?[0-9]*\.[0-9]+", written) else written
 
 
 def canonical_width(width: int | None, in_groups: int, out_groups: int) -> int | None:

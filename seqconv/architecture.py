@@ -11,16 +11,18 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from seqconv import validation
-from seqconv.aggregation import DENSE, Window, canonical_width
+from seqconv.aggregation import Pattern, Window, canonical, parse_pattern
 
 SCHEMA = "seqconv.architecture"
 VERSION = 1
-BASE_WIDTH = {"cifar": 16}
-"""Channels of the first convolution of each network family; a stage has a multiple of it."""
+BASE_WIDTH = {"cifar": 16, "imagenet": 64}
+"""Channels of the first stage of each network family with widening 1."""
+PYRAMID = {"cifar": (1, 2, 4), "imagenet": (1, 2, 4, 8)}
+"""Relative widths of the stages of each network family where an architecture gives none."""
 FORMS = ("plain", "bottleneck")
 
 
@@ -36,8 +38,8 @@ class Stage:
     """Residual blocks."""
     group_width: int
     """k, channels of a group."""
-    window: Window = Window(ratio=1.0)
-    """g', how many groups before it a step reads."""
+    window: Pattern = Window(ratio=1.0)
+    """Which groups before it a step reads: an aggregation window g' or another pattern."""
     form: str = "plain"
     """plain: one 3x3 a step; bottleneck: 1x1 to k channels, batch norm, ReLU, 3x3 (the paper's B)."""
     subgroups: int = 1
@@ -48,7 +50,7 @@ class Stage:
         validation.integer("group_width", self.group_width)
         validation.integer("subgroups", self.subgroups)
         validation.one_of("form", self.form, FORMS)
-        object.__setattr__(self, "window", Window.parse(self.window))
+        object.__setattr__(self, "window", parse_pattern(self.window))
         if self.group_width % self.subgroups:
             raise ValueError(f"subgroups must divide group_width {self.group_width}, got {self.subgroups}")
         if self.subgroups > 1 and self.form != "bottleneck":
@@ -56,7 +58,8 @@ class Stage:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the fields."""
-        return {**asdict(self), "window": self.window.to_plain()}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "window": self.window.to_plain()}
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "stage") -> Stage:
@@ -65,9 +68,15 @@ class Stage:
         Raises:
             ValueError: naming `where` and the key or value that is not allowed.
         """
-        data = validation.exact_keys(where, data, ("blocks", "group_width"), ("window", "form", "subgroups"))
+        validation.has_keys(where, data, ())
         try:
-            return cls(**data)
+            # Before the keys: inside {}, YAML reads `dilated(4, 2)` without quotes as `dilated(4` and a key `2)`.
+            window = parse_pattern(data.get("window", cls.window))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        validation.exact_keys(where, data, ("blocks", "group_width"), ("window", "form", "subgroups"))
+        try:
+            return cls(**{**data, "window": window})
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 
@@ -76,25 +85,26 @@ class Stage:
 class Architecture:
     """A SeqResNet: stem, dense SeqConv to the first stage's width, residual stages, classifier.
 
-    Stage s has `16 * widening * pyramid[s] / pyramid[0]` channels in the family `cifar`.
+    Stage s has `base * widening * pyramid[s] / pyramid[0]` channels, base being the family's BASE_WIDTH.
 
     Raises:
-        ValueError: a width that does not split into whole groups, naming the stage, its width and the divisors allowed.
+        ValueError: a width that does not split into whole groups, naming the stage, its width and the divisors allowed,
+            or a pattern that is not defined for the groups of a layer, naming the stage.
     """
 
     stages: tuple[Stage, ...]
     """The residual stages, highest resolution first."""
     widening: int = 1
     """W, multiplies every stage's width."""
-    pyramid: tuple[int, ...] = (1, 2, 4)
-    """p, relative widths of the stages, strictly increasing."""
+    pyramid: tuple[int, ...] = ()
+    """p, relative widths of the stages, strictly increasing; where none are given, those of the family."""
     family: str = "cifar"
     """Which network realises it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
-        object.__setattr__(self, "pyramid", tuple(self.pyramid))
         validation.one_of("family", self.family, BASE_WIDTH)
+        object.__setattr__(self, "pyramid", tuple(self.pyramid) or PYRAMID[self.family])
         validation.integer("widening", self.widening)
         if not self.stages or len(self.stages) != len(self.pyramid):
             raise ValueError(f"pyramid needs one entry a stage, got {list(self.pyramid)} for {len(self.stages)} stages")
@@ -107,6 +117,7 @@ class Architecture:
             if base * p % self.pyramid[0]:
                 raise ValueError(f"width {base} * {p} / {self.pyramid[0]} is no integer: change widening or pyramid")
         self._check_groups()
+        self._check_patterns()
 
     def _check_groups(self) -> None:
         """A stage's groups make up its own width, and what the next stage is wider: the layer between has them too."""
@@ -117,6 +128,24 @@ class Architecture:
                 totals[f"the {growth} channels by which stage {number + 1} is wider"] = growth
             _divides(f"stage {number}: group_width", stage.group_width, totals)
 
+    def _check_patterns(self) -> None:
+        for number, (stage, sizes) in enumerate(zip(self.stages, self._layer_sizes(), strict=True), start=1):
+            # A window is defined for every size, and a search makes tens of thousands of architectures.
+            for in_groups, out_groups in () if isinstance(stage.window, Window) else sizes:
+                try:
+                    stage.window.adjacency(in_groups, out_groups)
+                except ValueError as error:
+                    raise ValueError(f"stage {number}: window {error}") from None
+
+    def _layer_sizes(self) -> list[tuple[tuple[int, int], ...]]:
+        """The groups (G, g) of the layers that use each stage's pattern: in its blocks, and growing to the next."""
+        sizes: list[tuple[tuple[int, int], ...]] = []
+        growths = [wider - width for width, wider in itertools.pairwise(self.widths)]
+        for stage, width, growth in zip(self.stages, self.widths, (*growths, 0), strict=True):
+            groups, grown = width // stage.group_width, growth // stage.group_width
+            sizes.append(((groups, groups), (groups, grown)) if grown else ((groups, groups),))
+        return sizes
+
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each stage."""
@@ -124,9 +153,11 @@ class Architecture:
         return tuple(base * p // self.pyramid[0] for p in self.pyramid)
 
     def canonical(self) -> Architecture:
-        """The same network with the pyramid in lowest terms and every window in groups, or dense where it reads all."""
-        wider = (*self.widths[1:], self.widths[-1])
-        stages = tuple(_canonical_stage(*s) for s in zip(self.stages, self.widths, wider, strict=True))
+        """The same network with the pyramid in lowest terms and every pattern in its canonical form."""
+        stages = tuple(
+            replace(stage, window=canonical(stage.window, sizes))
+            for stage, sizes in zip(self.stages, self._layer_sizes(), strict=True)
+        )
         divisor = math.gcd(*self.pyramid)
         return replace(self, stages=stages, pyramid=tuple(p // divisor for p in self.pyramid))
 
@@ -168,7 +199,7 @@ class Architecture:
     def describe(self) -> str:
         """One line: widening, then per stage blocks x groups of k, window and form."""
         return f"W{self.widening} " + " | ".join(
-            f"{s.blocks}x{width // s.group_width}g{s.group_width} w={s.window.to_plain()} {_form_name(s)}"
+            f"{s.blocks}x{width // s.group_width}g{s.group_width} w={s.window} {_form_name(s)}"
             for s, width in zip(self.stages, self.widths, strict=True)
         )
 
@@ -199,14 +230,6 @@ def _divides(what: str, divisor: int, totals: Mapping[str, int]) -> None:
 def _divisors(number: int) -> list[int]:
     small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
     return sorted({*small, *(number // d for d in small)})
-
-
-def _canonical_stage(stage: Stage, width: int, wider: int) -> Stage:
-    """`wider` is the next stage's width: the layer that grows towards it uses this stage's window too."""
-    in_groups = width // stage.group_width
-    out_groups = max(width, wider - width) // stage.group_width
-    groups = canonical_width(stage.window.resolve(in_groups), in_groups, out_groups)
-    return replace(stage, window=DENSE if groups is None else Window(groups=groups))
 
 
 def _form_name(stage: Stage) -> str:

@@ -1,8 +1,21 @@
-"""Random windows and architectures for hypothesis, small enough to enumerate by hand."""
+"""Random patterns and architectures for hypothesis, small enough to enumerate by hand."""
 
 from hypothesis import strategies as st
 
-from seqconv.aggregation import DENSE, Window
+from seqconv.aggregation import (
+    DENSE,
+    Dilated,
+    Explicit,
+    Group,
+    Harmonic,
+    Log,
+    Pattern,
+    Random,
+    Regular,
+    Shuffle,
+    Split,
+    Window,
+)
 from seqconv.architecture import Architecture, Stage
 
 windows = st.one_of(
@@ -12,20 +25,40 @@ windows = st.one_of(
 )
 
 
+def patterns(in_groups: int, out_groups: int) -> st.SearchStrategy[Pattern]:
+    """Every kind, with the parameters for which a layer with these sizes exists."""
+    steps = range(1, out_groups + 1)
+    rows = (st.sets(st.integers(1 - in_groups, step - 1), min_size=1).map(tuple) for step in steps)
+    divisors = [size for size in range(1, in_groups + 1) if in_groups % size == 0]
+    return st.one_of(
+        windows,
+        st.sampled_from([Log(), Harmonic(), Regular(), Group(), Split()]),
+        st.builds(Dilated, windows, st.integers(1, in_groups)),
+        st.builds(Shuffle, st.sampled_from(divisors)),
+        st.builds(Random, st.integers(0, 20), st.sampled_from([0, 0.25, 0.5, 0.75, 1])),
+        st.builds(Explicit, st.tuples(*rows)),
+    )
+
+
 @st.composite
-def architectures(draw: st.DrawFn) -> Architecture:
+def architectures(draw: st.DrawFn, *, any_pattern: bool = False) -> Architecture:
     """Valid architectures of one to three stages, up to 192 channels in groups of 8 or 16."""
     pyramid = draw(st.sampled_from([(1,), (1, 2), (2, 4), (1, 3), (1, 2, 4), (2, 4, 8)]))
+    widening = draw(st.integers(1, 3))
+    widths = [16 * widening * p // pyramid[0] for p in pyramid]
     stages = []
-    for _ in pyramid:
+    for width, wider in zip(widths, [*widths[1:], 0], strict=True):
         form = draw(st.sampled_from(["plain", "bottleneck"]))
+        group_width = draw(st.sampled_from([8, 16]))
+        groups = width // group_width
+        steps = max(groups, (wider - width) // group_width)
         stages.append(
             Stage(
                 blocks=draw(st.integers(1, 2)),
-                group_width=draw(st.sampled_from([8, 16])),
-                window=draw(windows),
+                group_width=group_width,
+                window=draw(patterns(groups, steps) if any_pattern else windows),
                 form=form,
                 subgroups=draw(st.sampled_from([1, 2, 4])) if form == "bottleneck" else 1,
             )
         )
-    return Architecture(stages=tuple(stages), widening=draw(st.integers(1, 3)), pyramid=pyramid)
+    return Architecture(stages=tuple(stages), widening=widening, pyramid=pyramid)

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
+from hypothesis import strategies as st
 
-from seqconv.aggregation import DENSE, Window
+from seqconv.aggregation import DENSE, Pattern, Window, parse_pattern
 from seqconv.architecture import Architecture, Stage
-from tests.seqconv.strategies import architectures
+from tests.seqconv.strategies import architectures, patterns
 
 STAGE = Stage(blocks=1, group_width=8)
 PLAIN_DATA: dict[str, Any] = {
@@ -31,9 +33,12 @@ PLAIN_DATA: dict[str, Any] = {
         ({"form": "bottleneck", "subgroups": 3}, "subgroups must divide group_width 8, got 3"),
         ({"subgroups": 2}, "subgroups above 1 need form bottleneck, got 2 in form plain"),
         (
-            {"window": ""},
-            "window must be a number of groups such as 4, a ratio of the input groups such as 0.5G, or dense; got ''",
+            {"window": "lgo"},
+            "window must be a number of groups such as 4, a ratio of the input groups such as 0.5G, a list of each "
+            "step's sources, or one of dense, log, harmonic, regular, group, split, dilated(window, dilation), "
+            "shuffle(partitions), random(seed, p); got 'lgo' (did you mean log?)",
         ),
+        ({"window": "random(1)"}, "window random(1): it must be written as random(seed, p)"),
     ],
 )
 def test_stage_refuses(fields: dict[str, Any], message: str) -> None:
@@ -52,7 +57,38 @@ def test_stage_refuses(fields: dict[str, Any], message: str) -> None:
         ({"pyramid": (0, 1)}, "pyramid entry must be an integer at least 1, got 0"),
         ({"pyramid": (3, 4)}, "width 32 * 4 / 3 is no integer: change widening or pyramid"),
         ({"widening": 0}, "widening must be an integer at least 1, got 0"),
-        ({"family": "imagenet"}, "family must be one of cifar, got 'imagenet'"),
+        (
+            {"family": "imagent"},
+            "family must be one of cifar, imagenet, got 'imagent' (did you mean imagenet?)",
+        ),
+        ({"pyramid": ()}, "pyramid needs one entry a stage, got [1, 2, 4] for 2 stages"),
+        (
+            {"pyramid": (), "family": "imagenet"},
+            "pyramid needs one entry a stage, got [1, 2, 4, 8] for 2 stages",
+        ),
+        (
+            {"family": "imagenet", "stages": (STAGE, Stage(blocks=1, group_width=48))},
+            "stage 2: group_width must divide its width 256, got 48; allowed are 1, 2, 4, 8, 16, 32, 64, 128, 256",
+        ),
+        (
+            {"family": "imagenet", "pyramid": (4, 5), "stages": (Stage(blocks=1, group_width=64), STAGE)},
+            "stage 1: group_width must divide the 32 channels by which stage 2 is wider, got 64; "
+            "allowed are 1, 2, 4, 8, 16, 32",
+        ),
+        (
+            {"stages": (STAGE, Stage(blocks=1, group_width=8, window="shuffle(3)"))},
+            "stage 2: window shuffle(3) with G = 8 and g = 8: partitions must divide the 8 input groups, got 3",
+        ),
+        (
+            {"stages": (Stage(blocks=1, group_width=8, window="dilated(2, 5)"), STAGE)},
+            "stage 1: window dilated(2, 5) with G = 4 and g = 4: step 1 reads nothing: "
+            "it needs at least one group before it",
+        ),
+        (
+            {"pyramid": (1, 3), "stages": (Stage(blocks=1, group_width=8, window=[[0]] * 4), STAGE)},
+            "stage 1: window explicit(steps=4, pairs=4) with G = 4 and g = 8: "
+            "it needs a row for each of 8 steps, got 4",
+        ),
         (
             {"stages": (Stage(blocks=1, group_width=24), STAGE)},
             "stage 1: group_width must divide its width 32, got 24; allowed are 1, 2, 4, 8, 16, 32",
@@ -144,6 +180,14 @@ def test_from_dict_refuses_what_is_no_mapping() -> None:
         Architecture.from_dict(None)
 
 
+def test_a_pattern_that_yaml_took_apart() -> None:
+    stage = yaml.safe_load("{blocks: 1, group_width: 8, window: dilated(4, 2)}")
+    with pytest.raises(
+        ValueError, match=r"^stage 1: window must .* got 'dilated\(4'; inside \[\] or \{\} YAML needs it"
+    ):
+        Architecture.from_dict({**PLAIN_DATA, "stages": [stage]})
+
+
 def test_what_may_be_left_out() -> None:
     read = Architecture.from_dict(PLAIN_DATA)
     assert read.stages[1] == Stage(blocks=1, group_width=16, window=Window(ratio=1.0), form="plain", subgroups=1)
@@ -151,14 +195,31 @@ def test_what_may_be_left_out() -> None:
     assert Architecture.from_dict(without_family) == read
 
 
-@given(architectures())
+@pytest.mark.parametrize(
+    ("family", "pyramid", "widths"),
+    [("cifar", (1, 2, 4), (32, 64, 128)), ("imagenet", (1, 2, 4, 8), (128, 256, 512, 1024))],
+)
+def test_a_family_has_a_pyramid_and_a_width(family: str, pyramid: tuple[int, ...], widths: tuple[int, ...]) -> None:
+    given_none = Architecture(stages=(STAGE,) * len(pyramid), widening=2, family=family)
+    assert (given_none.pyramid, given_none.widths) == (pyramid, widths)
+    plain = given_none.to_dict()
+    assert plain["pyramid"] == list(pyramid)
+    assert Architecture.from_dict({key: value for key, value in plain.items() if key != "pyramid"}) == given_none
+
+
+def test_families_differ() -> None:
+    cifar, imagenet = (Architecture(stages=(STAGE,), pyramid=(1,), family=f) for f in ("cifar", "imagenet"))
+    assert cifar.fingerprint() != imagenet.fingerprint()
+
+
+@given(architectures(any_pattern=True))
 def test_plain_data_reads_back(architecture: Architecture) -> None:
     plain = json.loads(json.dumps(architecture.to_dict()))
     assert Architecture.from_dict(plain) == architecture
     assert hash(Architecture.from_dict(plain)) == hash(architecture)
 
 
-@given(architectures())
+@given(architectures(any_pattern=True))
 def test_canonical_is_idempotent_and_the_same_network(architecture: Architecture) -> None:
     canonical = architecture.canonical()
     assert canonical.canonical() == canonical
@@ -173,6 +234,46 @@ def test_canonical_spells_windows_in_groups() -> None:
     assert canonical.pyramid == (1, 2, 4)
 
 
+@pytest.mark.parametrize(
+    ("window", "fingerprint"),
+    [
+        (3, "84c36a3b8c956a0f"),
+        ("0.5G", "a3788c35e6c54558"),
+        ("1G", "03b0d7ceacee2cf8"),
+        ("dense", "be354ba8e14490b2"),
+        ("dilated(2, 2)", "db8ec11c07a1aafc"),
+        ("log", "771a10f3e1c8259f"),
+        ("random(seed=1, p=0.5)", "fafa1fde81a0c435"),
+    ],
+)
+def test_fingerprints_stay(window: Any, fingerprint: str) -> None:
+    """A search that is continued knows its trials by them."""
+    stages = (Stage(blocks=1, group_width=8, window=window),) * 3
+    assert Architecture(stages=stages, widening=4).fingerprint() == fingerprint
+
+
+def test_a_pattern_that_is_the_same_in_the_blocks_alone_is_another() -> None:
+    """The first stage grows by 8 groups, where a grouped convolution has other sources than the offset 4."""
+    group, dilated = (
+        Architecture(stages=(Stage(blocks=1, group_width=8, window=window), STAGE), widening=2, pyramid=(1, 3))
+        for window in ("group", "dilated(1, 4)")
+    )
+    assert layer_reads(group.stages[0].window, 4, 4) == layer_reads(dilated.stages[0].window, 4, 4)
+    assert group.fingerprint() != dilated.fingerprint()
+    alone = [Architecture(stages=(a.stages[0],), widening=2, pyramid=(1,)).fingerprint() for a in (group, dilated)]
+    assert alone[0] == alone[1]
+
+
+@given(st.data(), st.integers(1, 4), st.sampled_from([4, 8, 16]))
+def test_one_stage_of_any_two_patterns(data: st.DataObject, widening: int, group_width: int) -> None:
+    """Equal adjacency is equal fingerprint, and equal fingerprint is equal adjacency."""
+    groups = 16 * widening // group_width
+    drawn = [data.draw(patterns(groups, groups)) for _ in range(2)]
+    stages = [Stage(blocks=1, group_width=group_width, window=pattern) for pattern in drawn]
+    one, other = (Architecture(stages=(stage,), widening=widening, pyramid=(1,)).fingerprint() for stage in stages)
+    assert (layer_reads(drawn[0], groups, groups) == layer_reads(drawn[1], groups, groups)) == (one == other)
+
+
 def test_equal_adjacency_is_equal_fingerprint() -> None:
     """Both ways, over every small architecture: as many fingerprints as different networks, one for each."""
     written = list(small_architectures())
@@ -184,7 +285,11 @@ def test_equal_adjacency_is_equal_fingerprint() -> None:
 
 def small_architectures() -> Iterator[Architecture]:
     """Two stages of width 16 and 24, 32 or 48, written in every way that makes a difference and many that do not."""
-    windows = [Window.parse(w) for w in (1, 2, 3, 4, 5, "0.25G", "0.5G", "1G", "1.5G", "2G", "dense")]
+    written = [1, 2, 3, 4, 5, "0.25G", "0.5G", "1G", "1.5G", "2G", "dense", "log", "harmonic", "regular", "group",
+               "split", "dilated(2, 1)", "dilated(1, 2)", "dilated(dense, 2)", "shuffle(1)", "shuffle(2)",
+               "random(seed=0, p=0)", "random(seed=1, p=0.5)", "random(seed=2, p=0.5)",
+               [[0], [0, 1], [1, 2], [2, 3]]]  # fmt: skip
+    windows = [parse_pattern(w) for w in written]
     for pyramid, widths, pair in itertools.product(
         [(1, 2), (2, 3), (2, 4), (1, 3)], [(8, 8), (8, 16), (16, 8), (4, 16)], itertools.product(windows, repeat=2)
     ):
@@ -220,11 +325,13 @@ def step_kind(architecture: Architecture, stage: int) -> tuple[str, int]:
     return architecture.stages[stage].form, architecture.stages[stage].subgroups
 
 
-def layer_reads(window: Window, in_groups: int, out_groups: int) -> tuple[tuple[int, ...], ...]:
-    if window.ratio is not None:
-        reach = max(1, int(window.ratio * in_groups + 0.5))
+def layer_reads(pattern: Pattern, in_groups: int, out_groups: int) -> tuple[tuple[int, ...], ...]:
+    if not isinstance(pattern, Window):
+        return pattern.adjacency(in_groups, out_groups).sources
+    if pattern.ratio is not None:
+        reach = max(1, int(pattern.ratio * in_groups + 0.5))
     else:
-        reach = in_groups + out_groups if window.groups is None else window.groups
+        reach = in_groups + out_groups if pattern.groups is None else pattern.groups
     return tuple(tuple(j for j in range(1 - in_groups, i) if j >= i - reach) for i in range(1, out_groups + 1))
 
 
