@@ -1,27 +1,45 @@
-"""Eq. 2 and Eq. 3 as they are written, group by group: slow, and obvious enough to test the layer against."""
+"""Eq. 2 and Eq. 3 as they are written, step by step: the plan that every other one is tested against.
+
+Slow, because every step convolves a freshly concatenated tensor that autograd then keeps; and the only plan that can
+drop source channels with a fresh mask in each step.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from seqconv.layers.seqconv import SeqConv2d
+from seqconv.layers.step_norm import StepNorm
+from seqconv.layers.streams import Streams
+
+if TYPE_CHECKING:
+    from seqconv.layers.seqconv import SeqConv2d
 
 
-def reference_forward(
-    layer: SeqConv2d, act_NCHW: Tensor, shortcut_NCHW: Tensor | None = None, *, width: int | None
-) -> tuple[Tensor, Tensor]:
-    """`layer(act, shortcut)` without dropout, with the weights of `layer`: x_i = F_i([x_{i-g'}, ..., x_{i-1}]).
+def reference_streams(
+    layer: SeqConv2d, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, reduce_norm: StepNorm | None, norm: StepNorm | None
+) -> Streams:
+    """x_i = F_i([x_j for the sources j of step i]), for i = 1 .. g one after the other."""
 
-    Args:
-        layer: holds the weights; its own choice of sources is not used.
-        width: g' in groups, or None for dense. Needs an input of whole groups.
-    """
-    k, in_groups = layer.group_width, act_NCHW.shape[1] // layer.group_width
-    x = {group - in_groups + 1: act_NCHW[:, group * k : (group + 1) * k] for group in range(in_groups)}
+    def activated(r: Tensor, all_channels: StepNorm | None, channels: slice) -> Tensor:
+        r = r if all_channels is None else all_channels.step(channels)(r)
+        return F.relu(r) if layer.activation else r
+
+    k, geometry = layer.group_width, (layer.stride, layer.padding, layer.dilation)
+    x = {j: x_NCHW[:, layer.layout.channels(layer.layout.column(j))] for j in range(1 - layer.in_groups, 1)}
     raw = {}
-    for i, step in enumerate(layer.steps, start=1):
-        sources = [x[j] for j in sorted(x) if width is None or i - width <= j <= i - 1]
-        residual = None if shortcut_NCHW is None else shortcut_NCHW[:, (i - 1) * k : i * k]
-        raw[i], x[i] = step(torch.cat(sources, dim=1), residual)
-    return torch.cat(list(raw.values()), dim=1), torch.cat([x[i] for i in raw], dim=1)
+    for i, (sources, kernel) in enumerate(zip(layer.adjacency.sources, layer.layout.steps, strict=True), start=1):
+        mine = slice((i - 1) * k, i * k)
+        u = F.dropout2d(torch.cat([x[j] for j in sources], dim=1), layer.dropout, layer.training)
+        bias = None if layer.bias is None else layer.bias[mine]
+        if layer.reduce_weight is None:
+            r = F.conv2d(u, layer.weight[:, kernel], bias, *geometry)
+        else:
+            h = activated(F.conv2d(u, layer.reduce_weight[:, kernel]), reduce_norm, mine)
+            r = F.conv2d(h, layer.weight[mine], bias, *geometry, layer.groups)
+        raw[i] = r if shortcut_NCHW is None else r + shortcut_NCHW[:, mine]
+        x[i] = activated(raw[i], norm, mine)
+    return Streams(torch.cat(list(raw.values()), dim=1), torch.cat([x[i] for i in raw], dim=1))

@@ -1,176 +1,280 @@
 """Sequentially aggregated convolution: a wide convolution computed as g groups of k channels, one after the other.
 
 Paper: Huang, Ou, Wu, Feng, "Sequentially Aggregated Convolutional Networks", ICCV Workshops 2019 (arXiv 1811.10798).
-Step i convolves the last g' groups before it, among the inputs and the earlier outputs (Eq. 3), or all of them (Eq. 2).
-Parameters are held per step, so that an execution plan can change without touching a state_dict.
+Step i convolves the last g' groups before it, among the inputs and the earlier outputs (Eq. 3), or all of them (Eq. 2),
+or those that another aggregation pattern names. How the steps are executed is a plan's choice; it changes no result
+beyond rounding, and no state_dict.
 
 Shape suffixes: N batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from seqconv import aggregation, validation
-from seqconv.aggregation import DENSE, Window
-from seqconv.architecture import FORMS
-from seqconv.layers.initialization import init_conv
+from seqconv import validation
+from seqconv.adjacency import Adjacency
+from seqconv.aggregation import Pattern, Window, parse_pattern
+from seqconv.layers.blocked import blocked_streams
+from seqconv.layers.initialization import init_weight
+from seqconv.layers.packing import Layout
+from seqconv.layers.reference import reference_streams
+from seqconv.layers.schedule import cheapest_panel, schedule
+from seqconv.layers.shrinking import Shrinking
+from seqconv.layers.step_norm import StepNorm
+from seqconv.layers.streams import Streams
+
+FORMS = ("plain", "bottleneck")
+PLANS = ("auto", "reference", "blocked")
+OUTPUTS = ("act", "raw")
 
 
 class SeqConv2d(nn.Module):
-    """3x3 SeqConv with batch norm and ReLU in every step.
+    """A drop-in for `nn.Conv2d` that aggregates sequentially: (N, C_in, H, W) to (N, C_out, H', W').
 
-    Input and output are (N, C, H, W); height and width stay. Returns `(raw, act)`: `raw` holds the groups before batch
-    norm, the stream that identity shortcuts follow; `act` the activated groups, which convolutions read.
+    A step reads inputs and outputs alike, so the steps keep height and width. Where a stride is asked for, a grouped
+    convolution ("shrinking", k / groups channels a group) carries it, as in the paper's downsampling: with C_out > C_in the
+    steps emit the C_out - C_in channels that are missing, and the shrinking follows over input and extension; otherwise
+    it comes first. Patterns that read inputs alone take the stride themselves.
+
+    Parameters are the same for every plan (see `seqconv.layers.packing`): `weight` (k, R, kh, kw) in form plain; in
+    form bottleneck `reduce_weight` (k, R, 1, 1) and `weight` (C_out, k / groups, kh, kw).
 
     Args:
-        in_channels: C_in. Whole groups unless the window is dense, which reads the input as one piece.
+        in_channels: C_in. Whole groups, unless every step reads the whole input.
         out_channels: C_out = g * group_width.
+        kernel_size: odd, so that an output lines up with the inputs.
+        stride: of the result.
+        padding: "same", or the numbers that are the same.
+        dilation: of the kernel.
+        groups: S, the groups of each step's own convolution; above 1 in form bottleneck only (the paper's SeqResNeXt).
+        bias: one for each output channel; None is where there is no norm.
+        padding_mode: "zeros", the only one.
+        device: of the parameters.
+        dtype: of the parameters.
         group_width: k, channels of a group.
-        window: g', see `seqconv.aggregation.Window`.
-        form: "plain" (3x3) or "bottleneck" (1x1 to k, batch norm, ReLU, 3x3).
-        subgroups: S, groups of the bottleneck's 3x3.
+        pattern: what each step reads: an `aggregation.Pattern`, or what `parse_pattern` reads (4, "0.5G", "dense").
+        form: "plain" (one convolution a step) or "bottleneck" (1x1 to k channels in front, with norm and activation
+            where the step has them; the paper's B).
+        norm: batch norm in every step, before the activation; left out where nothing reads it, because `output` is raw.
+        activation: ReLU in every step.
         dropout: probability that a source channel of a step is dropped, with a fresh mask in each step.
-        zero_init: start with r_i = 0, so that a block that ends in this layer is the identity on `raw`.
+        zero_init: start with r_i = 0, so that a residual block that ends in this layer is the identity on `raw`.
+        output: the stream that `forward` returns: "act", or "raw" for a network that normalises and activates itself.
+        plan: "reference" is Eq. 2 and 3 as written; "blocked" the fast one, which can be differentiated once; "auto"
+            takes blocked wherever it computes the same, which is everywhere but in training with dropout.
+        panel: steps in a panel of the blocked plan; None lets a cost rule choose (see `seqconv.layers.schedule`).
 
     Raises:
-        ValueError: channels that do not split into whole groups, or an unknown form.
+        ValueError: channels that do not split into whole groups, or an argument that is not allowed.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
+        kernel_size: int | Sequence[int] = 3,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = "same",
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool | None = None,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
         *,
         group_width: int,
-        window: Window = DENSE,
+        pattern: Pattern | int | str = Window(ratio=1.0),
         form: str = "plain",
-        subgroups: int = 1,
+        norm: bool = False,
+        activation: bool = False,
         dropout: float = 0.0,
         zero_init: bool = False,
+        output: str = "act",
+        plan: str = "auto",
+        panel: int | None = None,
     ) -> None:
         super().__init__()
-        validation.one_of("form", form, FORMS)
-        in_groups = _groups("in_channels", in_channels, group_width, whole=window != DENSE)
-        out_groups = _groups("out_channels", out_channels, group_width, whole=True)
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.group_width, self.in_groups, self.out_groups = group_width, in_groups, out_groups
-        self.width = aggregation.canonical_width(window.resolve(in_groups), in_groups, out_groups)
-        self.dropout = dropout
-        step_type: type[PlainStep] | type[BottleneckStep] = PlainStep if form == "plain" else BottleneckStep
-        self._step_depth = step_type.serial_depth
-        self.steps = nn.ModuleList(
-            step_type(self._source_channels(step), group_width, subgroups=subgroups, zero_init=zero_init)
-            for step in range(1, out_groups + 1)
-        )
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.in_channels = validation.integer("in_channels", in_channels)
+        self.out_channels = validation.integer("out_channels", out_channels)
+        self.group_width = validation.integer("group_width", group_width)
+        self.kernel_size, self.dilation = _odd(kernel_size), _pair("dilation", dilation)
+        self.padding = _same(padding, self.kernel_size, self.dilation)
+        self.form = validation.one_of("form", form, FORMS)
+        self.groups = _groups(groups, group_width, form)
+        self.panel = panel if panel is None else validation.integer("panel", panel)
+        self.output = validation.one_of("output", output, OUTPUTS)
+        self.plan = validation.one_of("plan", plan, PLANS)
+        self.dropout = validation.number("dropout", dropout, low=0, high=0.99)
+        if plan == "blocked" and dropout > 0:
+            raise ValueError(f"plan blocked cannot drop channels afresh in each step, got dropout {dropout}: take auto")
+        self.activation, self.zero_init = activation, zero_init
+        bias = not norm if bias is None else bias
+        validation.one_of("padding_mode", padding_mode, ("zeros",))
 
-    def sources(self, step: int) -> range:
-        """Groups that `step` (1-based) reads; 0 is the newest input group."""
-        return aggregation.sources(step, self.in_groups, self.width)
+        self.pattern, self.stride = parse_pattern(pattern), _pair("stride", stride)
+        self.adjacency = self._adjacency(out_channels)
+        self.extends = False
+        self.shrinking: Shrinking | None = None
+        if self.stride != (1, 1) and self.adjacency.serial_depth > 1:
+            self.extends = out_channels > in_channels
+            self.adjacency = self._adjacency(out_channels - in_channels if self.extends else out_channels)
+            self.shrinking = self._shrinking(norm=norm, bias=bias, **made)
+            self.stride = (1, 1)
+        self.in_groups, self.out_groups = self.adjacency.in_groups, self.adjacency.out_groups
+        self.layout = Layout(self.adjacency, in_channels, group_width)
+        taps = 1 if form == "bottleneck" else math.prod(self.kernel_size)
+        self.panels = schedule(self.adjacency, self.panel or cheapest_panel(self.adjacency, group_width, taps))
+
+        emitted, packed = self.layout.out_channels, (group_width, self.layout.packed)
+        self.reduce_weight: nn.Parameter | None = None
+        self.reduce_norm: nn.BatchNorm2d | None = None
+        if form == "plain":
+            self.weight = nn.Parameter(torch.empty(*packed, *self.kernel_size, **made))
+        else:
+            self.reduce_weight = nn.Parameter(torch.empty(*packed, 1, 1, **made))
+            self.reduce_norm = nn.BatchNorm2d(emitted, **made) if norm else None
+            self.weight = nn.Parameter(torch.empty(emitted, group_width // groups, *self.kernel_size, **made))
+        self.bias = nn.Parameter(torch.empty(emitted, **made)) if bias else None
+        is_read = self.output == "act" or self.extends or self.adjacency.serial_depth > 1
+        self.norm = nn.BatchNorm2d(emitted, **made) if norm and is_read else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise as the paper does: each step's convolution by its own fan out; zero biases; fresh batch norms."""
+        last_is_zero = self.zero_init and not self.extends
+        if self.reduce_weight is not None:
+            init_weight(self.reduce_weight, self.group_width)
+        init_weight(self.weight, self.group_width, zero=last_is_zero)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+        for norm in (self.reduce_norm, self.norm):
+            if norm is not None:
+                norm.reset_parameters()
+        if self.shrinking is not None:
+            self.shrinking.reset_parameters(zero=self.zero_init and self.extends)
 
     @property
     def serial_depth(self) -> int:
         """Convolutions on the longest chain in which each must wait for the one before."""
-        return self._step_depth * aggregation.serial_depth(self.in_groups, self.out_groups, self.width)
+        depth = self.adjacency.serial_depth * (1 if self.reduce_weight is None else 2)
+        return depth + (self.shrinking is not None)
 
     @property
     def unread_groups(self) -> int:
-        """Input groups that no step reads."""
-        return aggregation.unread_groups(self.in_groups, self.width)
+        """Input groups that no step reads; the shrinking convolution behind an extension reads them all."""
+        return len(self.adjacency.unread)
 
-    def forward(self, act_NCHW: Tensor, shortcut_NCHW: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        _check_channels("input", act_NCHW, self.in_channels)
-        shortcuts: Sequence[Tensor | None] = [None] * self.out_groups
+    def forward(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None = None) -> Tensor:
+        """The stream that `output` names."""
+        raw = self.output == "raw"
+        streams = self._streams(x_NCHW, shortcut_NCHW, raw=raw)
+        return streams.raw if raw else streams.act
+
+    def streams(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None = None) -> Streams:
+        """Both streams: `raw`, the groups before norm and activation, and `act`, what later steps read of them.
+
+        Args:
+            x_NCHW: the activated input.
+            shortcut_NCHW: added to `raw`, before the norm; of the output's shape.
+
+        Raises:
+            ValueError: an input or a shortcut of another shape.
+        """
+        return self._streams(x_NCHW, shortcut_NCHW, raw=True)
+
+    def _streams(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, *, raw: bool) -> Streams:
+        _check_channels("input", x_NCHW, self.in_channels)
         if shortcut_NCHW is not None:
-            _check_channels("shortcut", shortcut_NCHW, self.out_channels)
-            shortcuts = torch.split(shortcut_NCHW, self.group_width, dim=1)
-        raws: list[Tensor] = []
-        acts: list[Tensor] = []
-        for step, (module, shortcut) in enumerate(zip(self.steps, shortcuts, strict=True), start=1):
-            sources = self._gather(step, act_NCHW, acts)
-            if self.dropout:
-                sources = F.dropout2d(sources, self.dropout, self.training)
-            raw, act = module(sources, shortcut)
-            raws.append(raw)
-            acts.append(act)
-        return torch.cat(raws, dim=1), torch.cat(acts, dim=1)
+            self._check_shortcut(x_NCHW, shortcut_NCHW)
+        if self.shrinking is None:
+            return self._aggregate(x_NCHW, shortcut_NCHW, raw)
+        if self.extends:
+            extension = self._aggregate(x_NCHW, None, raw=False).act
+            streams: Streams = self.shrinking(torch.cat([x_NCHW, extension], dim=1), shortcut_NCHW)
+            return streams
+        return self._aggregate(self.shrinking(x_NCHW).act, shortcut_NCHW, raw)
 
-    def _source_channels(self, step: int) -> int:
-        first = self.sources(step)[0]
-        from_input = self.in_channels - self._first_channel(first) if first <= 0 else 0
-        return from_input + (step - max(first, 1)) * self.group_width
+    def _aggregate(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, raw: bool) -> Streams:
+        reduce_norm, norm = StepNorm.of(self.reduce_norm), StepNorm.of(self.norm)
+        if self.plan == "reference" or (self.dropout > 0 and self.training):
+            return reference_streams(self, x_NCHW, shortcut_NCHW, reduce_norm, norm)
+        return blocked_streams(self, x_NCHW, shortcut_NCHW, reduce_norm, norm, raw=raw)
 
-    def _first_channel(self, group: int) -> int:
-        """Where an input group starts; the oldest one a dense layer reads starts at 0 even where it is not whole."""
-        return 0 if self.width is None else (group + self.in_groups - 1) * self.group_width
+    def _adjacency(self, out_channels: int) -> Adjacency:
+        in_groups = -(-self.in_channels // self.group_width)
+        adjacency = self.pattern.adjacency(in_groups, _whole("out_channels", out_channels, self.group_width))
+        if not adjacency.reads_whole_input:
+            _whole("in_channels", self.in_channels, self.group_width)
+        return adjacency
 
-    def _gather(self, step: int, act_NCHW: Tensor, earlier: list[Tensor]) -> Tensor:
-        first = self.sources(step)[0]
-        if first > 0:
-            tensors = earlier[first - 1 :]
-        else:
-            start = self._first_channel(first)
-            tensors = [act_NCHW.narrow(1, start, self.in_channels - start), *earlier]
-        return torch.cat(tensors, dim=1) if len(tensors) > 1 else tensors[0]
+    def _shrinking(self, *, norm: bool, bias: bool, **made: Any) -> Shrinking:
+        channels = self.out_channels if self.extends else self.in_channels
+        groups = _whole("in_channels", channels, self.group_width) * self.groups
+        conv = nn.Conv2d(
+            channels, channels, self.kernel_size, self.stride, self.padding, self.dilation, groups, bias, **made
+        )
+        is_read = self.output == "act" or not self.extends
+        normed = nn.BatchNorm2d(channels, **made) if norm and is_read else None
+        return Shrinking(conv, norm=normed, activation=self.activation and is_read)
+
+    def _check_shortcut(self, x_NCHW: Tensor, shortcut_NCHW: Tensor) -> None:
+        strides = self.stride if self.shrinking is None else self.shrinking.conv.stride
+        size = tuple(-(-side // stride) for side, stride in zip(x_NCHW.shape[2:], strides, strict=True))
+        expected = (x_NCHW.shape[0], self.out_channels, *size)
+        if tuple(shortcut_NCHW.shape) != expected:
+            raise ValueError(f"shortcut must have the shape {expected} of the output, got {tuple(shortcut_NCHW.shape)}")
 
     def extra_repr(self) -> str:
-        width = "dense" if self.width is None else self.width
-        return f"{self.in_channels}, {self.out_channels}, group_width={self.group_width}, window={width}"
+        shape = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        return f"{shape}, group_width={self.group_width}, pattern={self.pattern}, form={self.form}"
 
 
-class PlainStep(nn.Module):
-    """r = conv3x3(u) (+ shortcut); a = ReLU(BN(r)). (N, C_u, H, W) to two of (N, k, H, W)."""
-
-    serial_depth = 1
-
-    def __init__(self, in_channels: int, group_width: int, *, subgroups: int, zero_init: bool) -> None:
-        super().__init__()
-        if subgroups != 1:
-            raise ValueError(f"subgroups above 1 need form bottleneck, got {subgroups}")
-        self.conv = nn.Conv2d(in_channels, group_width, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(group_width)
-        init_conv(self.conv, zero=zero_init)
-
-    def forward(self, sources_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> tuple[Tensor, Tensor]:
-        raw = self.conv(sources_NCHW)
-        if shortcut_NCHW is not None:
-            raw = raw + shortcut_NCHW
-        return raw, F.relu(self.norm(raw))
+def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be an integer or two, got {value!r}")
+    return validation.integer(name, pair[0]), validation.integer(name, pair[1])
 
 
-class BottleneckStep(nn.Module):
-    """r = conv3x3(ReLU(BN(conv1x1(u)))) (+ shortcut); a = ReLU(BN(r)). The 3x3 has S subgroups."""
+def _odd(kernel_size: int | Sequence[int]) -> tuple[int, int]:
+    pair = _pair("kernel_size", kernel_size)
+    if any(side % 2 == 0 for side in pair):
+        raise ValueError(f"kernel_size must be odd, so that outputs line up with inputs, got {kernel_size!r}")
+    return pair
 
-    serial_depth = 2
 
-    def __init__(self, in_channels: int, group_width: int, *, subgroups: int, zero_init: bool) -> None:
-        super().__init__()
-        self.reduce = nn.Conv2d(in_channels, group_width, 1, bias=False)
-        self.reduce_norm = nn.BatchNorm2d(group_width)
-        self.conv = nn.Conv2d(group_width, group_width, 3, padding=1, groups=subgroups, bias=False)
-        self.norm = nn.BatchNorm2d(group_width)
-        init_conv(self.reduce)
-        init_conv(self.conv, zero=zero_init)
+def _same(
+    padding: int | Sequence[int] | str, kernel_size: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int]:
+    same = (dilation[0] * (kernel_size[0] - 1) // 2, dilation[1] * (kernel_size[1] - 1) // 2)
+    given = padding if isinstance(padding, str) else (padding, padding) if isinstance(padding, int) else tuple(padding)
+    if given not in ("same", same):
+        raise ValueError(f"padding must be 'same' or {same}: a step reads inputs and outputs alike; got {padding!r}")
+    return same
 
-    def forward(self, sources_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> tuple[Tensor, Tensor]:
-        raw = self.conv(F.relu(self.reduce_norm(self.reduce(sources_NCHW))))
-        if shortcut_NCHW is not None:
-            raw = raw + shortcut_NCHW
-        return raw, F.relu(self.norm(raw))
+
+def _groups(groups: int, group_width: int, form: str) -> int:
+    validation.integer("groups", groups)
+    if groups > 1 and form != "bottleneck":
+        raise ValueError(f"groups above 1 need form bottleneck, got {groups} in form {form}")
+    if group_width % groups:
+        raise ValueError(f"groups must divide group_width {group_width}, got {groups}")
+    return groups
+
+
+def _whole(name: str, channels: int, group_width: int) -> int:
+    if channels % group_width:
+        raise ValueError(f"{name} must be a multiple of group_width {group_width}, got {channels}")
+    return channels // group_width
 
 
 def _check_channels(name: str, tensor_NCHW: Tensor, channels: int) -> None:
     if tensor_NCHW.dim() != 4 or tensor_NCHW.shape[1] != channels:
         raise ValueError(f"{name} must be (N, {channels}, H, W), got shape {tuple(tensor_NCHW.shape)}")
-
-
-def _groups(name: str, channels: int, group_width: int, *, whole: bool) -> int:
-    validation.integer("group_width", group_width)
-    validation.integer(name, channels)
-    if whole and channels % group_width:
-        raise ValueError(f"{name} must be a multiple of group_width {group_width}, got {channels}")
-    return -(-channels // group_width)

@@ -1,0 +1,357 @@
+"""The blocked plan: the panels of `seqconv.layers.schedule`, in one autograd function.
+
+What autograd would keep of each step is kept once for the layer: the input, each step's values before its norms, and
+the output. Gathered sources, normalised bottlenecks and wide weights are made again in the backward pass. Sources are
+gathered for a few images at a time, so that they are convolved while they are still in the cache.
+
+Shape suffixes: N batch, C channels, H height, W width, M = N * H * W.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from seqconv.layers.columns import MIN_IMAGES, Columns, Outputs, as_matrix, dense, empty, format_of
+from seqconv.layers.packing import Layout, pack_into, unpack
+from seqconv.layers.schedule import Block, Panel, Run
+from seqconv.layers.step_norm import StepNorm
+from seqconv.layers.streams import Streams
+
+if TYPE_CHECKING:
+    from seqconv.layers.seqconv import SeqConv2d
+
+
+def blocked_streams(
+    layer: SeqConv2d,
+    x_NCHW: Tensor,
+    shortcut_NCHW: Tensor | None,
+    reduce_norm: StepNorm | None,
+    norm: StepNorm | None,
+    *,
+    raw: bool,
+) -> Streams:
+    """As `reference_streams` without dropout, up to rounding. Differentiable once.
+
+    Args:
+        raw: whether the raw stream is looked at; where it is not, `act` stands in its place.
+    """
+    device = x_NCHW.device.type
+    tensors = [x_NCHW, shortcut_NCHW, layer.reduce_weight, layer.weight, layer.bias]
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        tensors = [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+    operation = _Operation(
+        layout=layer.layout,
+        panels=layer.panels,
+        convolution=_Convolution(layer.stride, layer.padding, layer.dilation, layer.groups),
+        bottleneck=layer.reduce_weight is not None,
+        reduce_norm=reduce_norm,
+        norm=norm,
+        activation=layer.activation,
+        raw=raw and (norm is not None or layer.activation),
+    )
+    learned = [tensor for n in (reduce_norm, norm) for tensor in ((None, None) if n is None else (n.weight, n.bias))]
+    with torch.autocast(device, enabled=False):
+        act, *others = _Blocked.apply(operation, *tensors, *learned)
+    return Streams(others[0] if others else act, act)
+
+
+class _Convolution(NamedTuple):
+    """The geometry of a convolution, and its two directions."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def forward(self, x_NCHW: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return F.conv2d(x_NCHW, weight, bias, *self)
+
+    def backward(self, d_NCHW: Tensor, x_NCHW: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients with respect to x and the weight."""
+        geometry = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
+        wanted = (True, True, False)
+        d_x, d_weight, _ = torch.ops.aten.convolution_backward(d_NCHW, x_NCHW, weight, None, *geometry, wanted)
+        return d_x, d_weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Operation:
+    """What the function computes with beside its tensors."""
+
+    layout: Layout
+    panels: tuple[Panel, ...]
+    convolution: _Convolution
+    """Each step's own convolution: of all its sources in form plain, of its k reduced channels in a bottleneck."""
+    bottleneck: bool
+    reduce_norm: StepNorm | None
+    norm: StepNorm | None
+    activation: bool
+    raw: bool
+    """Whether the raw stream is returned too."""
+
+    @property
+    def aggregation(self) -> _Convolution:
+        """The convolution that reads the sources."""
+        return _Convolution() if self.bottleneck else self.convolution
+
+
+class _Forward:
+    """One forward pass. `run` fills `act` and `raw`, and keeps what the backward pass needs of each step."""
+
+    def __init__(
+        self,
+        op: _Operation,
+        x: Tensor,
+        shortcut: Tensor | None,
+        reduce: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+    ) -> None:
+        self.op, self.packed, self.weight, self.bias = op, weight if reduce is None else reduce, weight, bias
+        size = (-(-side // stride) for side, stride in zip(x.shape[2:], op.convolution.stride, strict=True))
+        self.act = Outputs(op.layout, empty(x, x.shape[0], op.layout.out_channels, *size))
+        self.raw = Outputs(op.layout, torch.empty_like(self.act.whole)) if op.raw else None
+        self.shortcut = None if shortcut is None else Outputs(op.layout, shortcut)
+        self.columns = Columns(op.layout, x, self.act)
+        self.inner = _Activations(op.reduce_norm, op.activation)
+        self.outer = _Activations(op.norm, op.activation)
+
+    def run(self) -> None:
+        made = [outputs for outputs in (self.act, self.raw) if outputs is not None]
+        for panel in self.op.panels:
+            sums = {panel.steps: self.convolved(panel.wide)}
+            for outputs in made:
+                outputs.enter(panel.steps)
+            if self.shortcut is not None:
+                self.shortcut.enter(panel.steps, self.shortcut.whole)
+            for item in panel.program:
+                if isinstance(item, int):
+                    self.finish(item, dense(self.pending(sums, (item, item + 1))))
+                else:
+                    sums[item.steps] = self.convolved(item).add_(self.pending(sums, item.steps))
+            for outputs in made:
+                outputs.leave()
+
+    def pending(self, sums: dict[Run, Tensor], steps: Run) -> Tensor:
+        """What the steps have read so far: some channels of the last sum that was made for all of them."""
+        start, stop = next(run for run in reversed(sums) if run[0] <= steps[0] and steps[1] <= run[1])
+        return sums[start, stop][:, self.op.layout.outputs((steps[0] - start, steps[1] - start))]
+
+    def convolved(self, block: Block) -> Tensor:
+        weight = unpack(self.packed, self.op.layout, block, format_of(self.columns.inputs))
+        total: Tensor | None = None
+        for images, sources in self.columns.tiles(block, weight):
+            part = self.op.aggregation.forward(sources, weight)
+            if images == slice(None):
+                return part
+            if total is None:
+                total = empty(part, self.columns.inputs.shape[0], *part.shape[1:])
+            total[images] = part
+        assert total is not None
+        return total
+
+    def finish(self, step: int, r: Tensor) -> None:
+        """All that the step reads has been added up: what is left of it."""
+        op, mine = self.op, (step, step + 1)
+        channels = op.layout.outputs(mine)
+        bias = None if self.bias is None else self.bias[channels]
+        if op.bottleneck:
+            r = op.convolution.forward(self.inner.forward(r, channels), self.weight[channels], bias)
+        elif bias is not None:
+            r += bias[:, None, None]
+        if self.shortcut is not None:
+            r += self.shortcut[mine]
+        if self.raw is not None:
+            self.raw[mine].copy_(r)
+        self.act[mine].copy_(self.outer.forward(r, channels))
+
+
+class _Backward:
+    """One backward pass: the forward pass's program from its end. `run` fills the gradients."""
+
+    def __init__(
+        self,
+        op: _Operation,
+        x: Tensor,
+        act: Tensor,
+        reduce: Tensor | None,
+        weight: Tensor,
+        d_act: Tensor | None,
+        d_raw: Tensor | None,
+    ) -> None:
+        self.op, self.packed, self.weight = op, weight if reduce is None else reduce, weight
+        self.act = Outputs(op.layout, act)
+        self.given, self.d_act = d_act, Outputs(op.layout, torch.empty_like(act))
+        self.d_raw = None if d_raw is None else Outputs(op.layout, d_raw)
+        self.d_x = torch.empty_like(x)
+        self.columns, self.d_columns = Columns(op.layout, x, self.act), Columns(op.layout, self.d_x, self.d_act)
+        self.inner = _Activations(op.reduce_norm, op.activation)
+        self.outer = _Activations(op.norm, op.activation)
+        self.d_packed, self.d_weight = torch.empty_like(self.packed), torch.empty_like(weight)
+        self.d_shortcut: Outputs | None = None
+        self.d_bias: Tensor | None = None
+
+    def run(self) -> None:
+        for panel in reversed(self.op.panels):
+            start = panel.steps[0]
+            self.enter(panel)
+            d_sums, done = self.empty_sums(panel), dict[Run, Tensor]()
+            for item in reversed(panel.program):
+                if isinstance(item, int):
+                    steps = (item, item + 1)
+                    done[steps] = self.unfinish(item)
+                    d_sums[:, self.op.layout.outputs((item - start, item + 1 - start))] = done[steps]
+                else:
+                    place = self.op.layout.outputs((item.steps[0] - start, item.steps[1] - start))
+                    self.convolved(item, done[item.steps] if item.steps in done else dense(d_sums[:, place]))
+            if self.d_shortcut is not None:
+                self.d_shortcut.leave()
+            self.convolved(panel.wide, d_sums)
+        self.d_columns.clear_untouched()
+
+    def enter(self, panel: Panel) -> None:
+        """All later panels have added to the gradient of this panel's outputs: what is given for them comes on top."""
+        self.act.enter(panel.steps, self.act.whole)
+        self.d_act.enter(panel.steps)
+        self.d_columns.complete(panel.steps, self.given)
+        if self.d_raw is not None:
+            self.d_raw.enter(panel.steps, self.d_raw.whole)
+        if self.d_shortcut is not None:
+            self.d_shortcut.enter(panel.steps)
+
+    def empty_sums(self, panel: Panel) -> Tensor:
+        """For the gradient of what the panel's steps have read."""
+        size = (self.d_x if self.op.bottleneck else self.act.whole).shape
+        channels = self.op.layout.outputs(panel.steps)
+        return empty(self.d_x, size[0], channels.stop - channels.start, *size[2:])
+
+    def unfinish(self, step: int) -> Tensor:
+        """From the gradient of the step's output to that of the sum of all it reads."""
+        op, mine = self.op, (step, step + 1)
+        channels = op.layout.outputs(mine)
+        d = self.outer.backward(self.d_act[mine], self.act[mine], step, channels)
+        if self.d_raw is not None:
+            d += self.d_raw[mine]
+        if self.d_shortcut is not None:
+            self.d_shortcut[mine].copy_(d)
+        if self.d_bias is not None:
+            self.d_bias[channels] = d.sum((0, 2, 3))
+        if not op.bottleneck:
+            return d
+        h = self.inner.again(step, channels)
+        d, self.d_weight[channels] = op.convolution.backward(d, h, self.weight[channels])
+        return self.inner.backward(d, h, step, channels)
+
+    def convolved(self, block: Block, d: Tensor) -> None:
+        """Add what the block's steps say to the gradients of its sources and of its weight."""
+        weight = unpack(self.packed, self.op.layout, block, format_of(self.d_x))
+        is_product = self.op.bottleneck and format_of(self.d_x) == torch.channels_last
+        d_weight = self.multiplied(block, d, weight) if is_product else self.correlated(block, d, weight)
+        pack_into(self.d_packed, d_weight, self.op.layout, block)
+
+    def correlated(self, block: Block, d: Tensor, weight: Tensor) -> Tensor:
+        total: Tensor | None = None
+        targets = self.d_columns.targets(block)
+        for images, sources in self.columns.tiles(block, weight):
+            d_sources, d_weight = self.op.aggregation.backward(d[images], sources, weight)
+            total = d_weight if total is None else total.add_(d_weight)
+            for target in targets:
+                target.add(images, d_sources)
+        assert total is not None
+        return total
+
+    def multiplied(self, block: Block, d: Tensor, weight: Tensor) -> Tensor:
+        """The same for a 1x1 convolution in channels_last: the weight's gradient reads its sources where they are."""
+        d_weight, d_MC = torch.empty_like(weight), as_matrix(d)
+        for view, place in self.columns.views(block.sources):
+            torch.mm(d_MC.t(), as_matrix(view), out=d_weight[:, place, 0, 0])
+        transposed, targets = weight.transpose(0, 1), self.d_columns.targets(block)
+        for start in range(0, d.shape[0], MIN_IMAGES):
+            images = slice(start, start + MIN_IMAGES)
+            d_sources = F.conv2d(d[images], transposed)
+            for target in targets:
+                target.add(images, d_sources)
+        return d_weight
+
+
+class _Activations:
+    """Norm and activation of every step, behind a bottleneck's 1x1 or at a step's end."""
+
+    def __init__(self, norm: StepNorm | None, activation: bool) -> None:
+        self.norm, self.activation = norm, activation
+        self.before: list[Tensor] = []
+        self.statistics: list[Tensor] = []
+        self.d_weight = None if norm is None else torch.empty_like(norm.weight)
+        self.d_bias = None if norm is None else torch.empty_like(norm.bias)
+
+    def forward(self, r: Tensor, mine: slice) -> Tensor:
+        self.before.append(r)
+        if self.norm is not None:
+            r, *statistics = self.norm.step(mine).forward(r)
+            self.statistics += statistics
+            return r.relu_() if self.activation else r
+        return r.relu() if self.activation else r
+
+    def again(self, step: int, mine: slice) -> Tensor:
+        """What `forward` gave."""
+        r = self.before[step]
+        if self.norm is not None:
+            r = self.norm.step(mine).again(r, *self.statistics[2 * step : 2 * step + 2])
+        return r.relu() if self.activation else r
+
+    def backward(self, d: Tensor, activated: Tensor, step: int, mine: slice) -> Tensor:
+        d = dense(d)
+        if self.activation:
+            d = torch.ops.aten.threshold_backward(d, dense(activated), 0)
+        if self.norm is None or self.d_weight is None or self.d_bias is None:
+            return d
+        statistics = self.statistics[2 * step : 2 * step + 2]
+        d, self.d_weight[mine], self.d_bias[mine] = self.norm.step(mine).backward(d, self.before[step], *statistics)
+        return d
+
+
+class _Blocked(torch.autograd.Function):
+    """(op, x, shortcut, reduce_weight, weight, bias, the norms' weights and biases) to act, and raw where asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, op: _Operation, *tensors: Any) -> tuple[Tensor, ...]:
+        x, shortcut, reduce, weight, bias, *_ = tensors
+        run = _Forward(op, x, shortcut, reduce, weight, bias)
+        run.run()
+        if op.norm is None:
+            run.outer.before.clear()
+        lists = (run.inner.before, run.inner.statistics, run.outer.before, run.outer.statistics)
+        ctx.op, ctx.lengths = op, [len(tensors) for tensors in lists]
+        ctx.has_shortcut, ctx.has_bias = shortcut is not None, bias is not None
+        ctx.save_for_backward(x, run.act.whole, reduce, weight, *itertools.chain(*lists))
+        ctx.set_materialize_grads(False)
+        return (run.act.whole,) if run.raw is None else (run.act.whole, run.raw.whole)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_act: Tensor | None, d_raw: Tensor | None = None) -> tuple[Any, ...]:
+        x, act, reduce, weight, *kept = ctx.saved_tensors
+        run = _Backward(ctx.op, x, act, reduce, weight, d_act, d_raw)
+        inner, outer = run.inner, run.outer
+        inner.before, inner.statistics, outer.before, outer.statistics = _split(kept, ctx.lengths)
+        run.d_shortcut = Outputs(ctx.op.layout, torch.empty_like(act)) if ctx.has_shortcut else None
+        run.d_bias = weight.new_empty(act.shape[1]) if ctx.has_bias else None
+        run.run()
+        d_weights = (run.d_packed, run.d_weight) if ctx.op.bottleneck else (None, run.d_packed)
+        d_shortcut = None if run.d_shortcut is None else run.d_shortcut.whole
+        d_norms = (inner.d_weight, inner.d_bias, outer.d_weight, outer.d_bias)
+        return None, run.d_x, d_shortcut, *d_weights, run.d_bias, *d_norms
+
+
+def _split(tensors: list[Tensor], lengths: list[int]) -> Iterator[list[Tensor]]:
+    remaining = iter(tensors)
+    return (list(itertools.islice(remaining, length)) for length in lengths)

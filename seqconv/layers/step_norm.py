@@ -1,0 +1,72 @@
+"""Batch norm of a layer's channels, applied to one step's channels at a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class StepNorm(NamedTuple):
+    """What `nn.BatchNorm2d` hands to `F.batch_norm` in one call of the layer, for all of its channels."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    training: bool
+    momentum: float
+    eps: float
+
+    @classmethod
+    def of(cls, module: nn.BatchNorm2d | None) -> StepNorm | None:
+        """Counts the batch, as the module's own forward does; momentum None makes the running average a plain mean."""
+        if module is None:
+            return None
+        momentum, mean, var, count = (
+            module.momentum,
+            module.running_mean,
+            module.running_var,
+            module.num_batches_tracked,
+        )
+        assert mean is not None and var is not None and count is not None
+        if module.training:
+            count.add_(1)
+            momentum = 1 / int(count) if momentum is None else momentum
+        return cls(module.weight, module.bias, mean, var, module.training, momentum or 0.0, module.eps)
+
+    def step(self, channels: slice) -> StepNorm:
+        """The same for some of the channels; running statistics are views, updated in place."""
+        weight, bias, mean, var = (tensor[channels] for tensor in self[:4])
+        return self._replace(weight=weight, bias=bias, running_mean=mean, running_var=var)
+
+    def __call__(self, x_NCHW: Tensor) -> Tensor:
+        """Normalise x, which has as many channels as this has."""
+        weight, bias, mean, var, training, momentum, eps = self
+        return F.batch_norm(x_NCHW, mean, var, weight, bias, training, momentum, eps)
+
+    def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same outside autograd: x normalised, and the mean and the inverse deviation that `backward` needs."""
+        weight, bias, mean, var, training, momentum, eps = self
+        return torch.native_batch_norm(x_NCHW, weight, bias, mean, var, training, momentum, eps)
+
+    def again(self, x_NCHW: Tensor, mean: Tensor, inverse_deviation: Tensor) -> Tensor:
+        """What `forward` gave, without a second update of the running statistics."""
+        if self.training:
+            var = inverse_deviation.pow(-2) - self.eps
+        else:
+            mean, var = self.running_mean, self.running_var
+        return torch.native_batch_norm(x_NCHW, self.weight, self.bias, mean, var, False, 0.0, self.eps)[0]
+
+    def backward(
+        self, d_NCHW: Tensor, x_NCHW: Tensor, mean: Tensor, inverse_deviation: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients with respect to x, the weight and the bias."""
+        saved = (self.running_mean, self.running_var, mean, inverse_deviation)
+        wanted = (True, True, True)
+        d_x, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(
+            d_NCHW, x_NCHW, self.weight, *saved, self.training, self.eps, wanted
+        )
+        return d_x, d_weight, d_bias
