@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import itertools
 import re
 import subprocess
 import sys
@@ -30,6 +31,12 @@ LIVES_IN = {
     "hydra": ENTRY,
     "omegaconf": ENTRY,
 }
+OPTIONAL = {
+    "yaml": "seqconv/serialization.py",
+    "matplotlib": "seqconv/utilisation.py",
+    "timm": "seqconv/timm_models.py",
+}
+"""What one module of seqconv uses beside torch; inside the functions that need it, but for what registers models."""
 NOT_SHIPPED = ("tests", "experiments", "benchmarks")
 
 
@@ -87,10 +94,10 @@ def _refusal(path: str, home: str | None, found: Import) -> str | None:
     if root in LIVES_IN and path != LIVES_IN[root] and not (LIVES_IN[root] == ENTRY and home is None):
         return f"{root} is imported in {LIVES_IN[root]} alone"
     if home == "seqconv" and root not in {"seqconv", "torch", *sys.stdlib_module_names}:
-        if root != "yaml" or path != "seqconv/serialization.py":
+        if path != OPTIONAL.get(root):
             return f"seqconv needs torch alone, not {root}"
-        if not found.in_function:
-            return "yaml is imported inside the functions that need it"
+        if not found.in_function and root != "timm":
+            return f"{root} is imported inside the functions that need it"
     return None
 
 
@@ -116,6 +123,8 @@ def test_every_package_was_looked_at() -> None:
         ("seqconv/architecture.py", "import numpy", "seqconv needs torch alone, not numpy"),
         ("seqconv/architecture.py", "def f():\n    import yaml", "seqconv needs torch alone, not yaml"),
         ("seqconv/serialization.py", "import yaml", "yaml is imported inside the functions that need it"),
+        ("seqconv/utilisation.py", "import matplotlib", "matplotlib is imported inside the functions that need it"),
+        ("seqconv/conversion.py", "import timm", "seqconv needs torch alone, not timm"),
         ("seqconv/layers/seqconv.py", "from training import loop", "seqconv must not import training"),
         ("seqconv/layers/seqconv.py", "from ...training import loop", "seqconv must not import training"),
         ("training/loop.py", "from search_spaces.space import SearchSpace", "training must not import search_spaces"),
@@ -141,6 +150,7 @@ def test_a_wrong_import_is_found(path: str, source: str, reason: str) -> None:
         ("seqconv/serialization.py", "import json, torch\nfrom seqconv import validation\ndef f():\n    import yaml"),
         ("seqconv/networks/build.py", "from . import cifar\nfrom ..layers import seqconv"),
         ("searchers/ray_backend.py", "import ray.tune\nfrom training import loop\nfrom search_spaces import space"),
+        ("seqconv/timm_models.py", "import timm"),
         ("searchers/tracking/wandb.py", "import wandb"),
         ("command_line.py", "import hydra, omegaconf, searchers, seqconv"),
         ("tests/training/test_loop.py", "import optuna, hydra, search_spaces, tests.real_data"),
@@ -153,7 +163,8 @@ def test_what_is_allowed(path: str, source: str) -> None:
 def test_what_is_imported_is_declared() -> None:
     """The lock installs more than the project asks for, so a dependency that is missing would not show otherwise."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.match(r"[\w.-]+", line)[0].lower() for line in project["dependencies"]}  # type: ignore[index]
+    lines = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    declared = {re.match(r"[\w.-]+", line)[0].lower() for line in lines}  # type: ignore[index]
     distributions = importlib.metadata.packages_distributions()
     own = {*PACKAGES, *(path.removesuffix(".py") for path in sources() if "/" not in path)}
     missing = {

@@ -1,10 +1,10 @@
-"""What networks are made of: parts as data, and the two streams that run between them."""
+"""What networks are made of: parts as data."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 
 class Part(NamedTuple):
@@ -20,10 +20,3 @@ class Part(NamedTuple):
     def build(self) -> nn.Module:
         """A freshly initialised module."""
         return self.kind(*self.args)
-
-
-class Streams(NamedTuple):
-    """Between two parts, both (N, C, H, W): identity shortcuts follow `raw`, convolutions read `act`."""
-
-    raw: Tensor
-    act: Tensor
