@@ -11,12 +11,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from seqconv.aggregation import DENSE, Window
+from seqconv.adjacency import Adjacency
+from seqconv.aggregation import DENSE, Pattern, Window, parse_pattern
 from seqconv.architecture import Architecture, Stage
 from seqconv.serialization import load, read_architecture, write_architecture
 
 if TYPE_CHECKING:
     from seqconv.complexity import Complexity, measure
+    from seqconv.conversion import convert
     from seqconv.layers.seqconv import SeqConv2d
     from seqconv.networks.build import build
 
@@ -24,11 +26,12 @@ _NEED_TORCH = {
     "Complexity": "seqconv.complexity",
     "SeqConv2d": "seqconv.layers.seqconv",
     "build": "seqconv.networks.build",
+    "convert": "seqconv.conversion",
     "measure": "seqconv.complexity",
 }
 __all__ = [
-    "DENSE", "Architecture", "Complexity", "SeqConv2d", "Stage", "Window", "build", "load", "measure",
-    "read_architecture", "write_architecture",
+    "DENSE", "Adjacency", "Architecture", "Complexity", "Pattern", "SeqConv2d", "Stage", "Window", "build", "convert",
+    "load", "measure", "parse_pattern", "read_architecture", "write_architecture",
 ]  # fmt: skip
 
 
