@@ -86,8 +86,7 @@ class Trainer:
         self.mean, self.std = (torch.tensor(v, device=place) * 255 for v in (split.mean, split.std))
         self.batch_size = min(config.batch_size, len(self.images))
         self.steps = len(self.images) // self.batch_size
-        channels_last = place.type == "cuda" if config.channels_last == "auto" else config.channels_last
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.autocast_type = device.autocast_type(config.precision, place)
         if place.type == "cuda":
             torch.backends.cudnn.benchmark = True

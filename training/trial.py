@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from seqconv import validation
 
@@ -54,8 +54,8 @@ class TrialConfig:
     """Random crop and horizontal flip; auto: crop_flip, or crop where a mirrored image means something else."""
     precision: str = "auto"
     """auto: bfloat16 autocast on a GPU that has it, float32 elsewhere."""
-    channels_last: bool | Literal["auto"] = "auto"
-    """Memory layout of the tensors; auto: on for a GPU, off for a CPU, where narrow convolutions lose by it."""
+    channels_last: bool = True
+    """Memory layout of the tensors: channels last is the faster one, on CPUs too."""
     checkpoint_every: int = 1
     """Epochs between two checkpoints."""
 
@@ -77,8 +77,7 @@ class TrialConfig:
         validation.one_of("trial.schedule", self.schedule, SCHEDULES)
         validation.one_of("trial.augment", self.augment, AUGMENTATIONS)
         validation.one_of("trial.precision", self.precision, PRECISIONS)
-        if self.channels_last != "auto" and not isinstance(self.channels_last, bool):
-            raise ValueError(f"trial.channels_last must be auto, true or false, got {self.channels_last!r}")
+        validation.boolean("trial.channels_last", self.channels_last)
 
     def resolved(self, proxy: Proxy, *, flip: bool) -> TrialConfig:
         """This configuration with nothing left to the data set.

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from seqconv.layers.columns import MIN_IMAGES, Columns, Outputs, as_matrix, dense, empty, format_of
+from seqconv.layers.columns import Columns, Outputs, as_matrix, dense, empty, format_of, tile_slices
 from seqconv.layers.packing import Layout, pack_into, unpack
 from seqconv.layers.schedule import Block, Panel, Run
 from seqconv.layers.step_norm import StepNorm
@@ -172,7 +172,7 @@ class _Forward:
             r += self.shortcut[mine]
         if self.raw is not None:
             self.raw[mine].copy_(r)
-        self.act[mine].copy_(self.outer.forward(r, channels))
+        self.act.put(step, self.outer.forward(r, channels))
 
 
 class _Backward:
@@ -238,7 +238,7 @@ class _Backward:
         """From the gradient of the step's output to that of the sum of all it reads."""
         op, mine = self.op, (step, step + 1)
         channels = op.layout.outputs(mine)
-        d = self.outer.backward(self.d_act[mine], self.act[mine], step, channels)
+        d = self.outer.backward(self.d_act[mine], self.act.get(step), step, channels)
         if self.d_raw is not None:
             d += self.d_raw[mine]
         if self.d_shortcut is not None:
@@ -275,8 +275,7 @@ class _Backward:
         for view, place in self.columns.views(block.sources):
             torch.mm(d_MC.t(), as_matrix(view), out=d_weight[:, place, 0, 0])
         transposed, targets = weight.transpose(0, 1), self.d_columns.targets(block)
-        for start in range(0, d.shape[0], MIN_IMAGES):
-            images = slice(start, start + MIN_IMAGES)
+        for images in tile_slices(d, weight):
             d_sources = F.conv2d(d[images], transposed)
             for target in targets:
                 target.add(images, d_sources)
@@ -311,7 +310,7 @@ class _Activations:
     def backward(self, d: Tensor, activated: Tensor, step: int, mine: slice) -> Tensor:
         d = dense(d)
         if self.activation:
-            d = torch.ops.aten.threshold_backward(d, dense(activated), 0)
+            d = torch.ops.aten.threshold_backward(d, activated, 0)
         if self.norm is None or self.d_weight is None or self.d_bias is None:
             return d
         statistics = self.statistics[2 * step : 2 * step + 2]

@@ -27,11 +27,13 @@ class Outputs:
     def __init__(self, layout: Layout, whole_NCHW: Tensor) -> None:
         self.layout, self.whole, self.steps = layout, whole_NCHW, (0, 0)
         self.panel = whole_NCHW[:, :0]
+        self.kept: dict[Run, Tensor] = {}
 
     def enter(self, steps: Run, load: Tensor | None = None) -> None:
         """Start with a panel: with what `load` holds of it, or with memory to be filled."""
         channels, (images, _, *size) = self.layout.outputs(steps), self.whole.shape
         self.steps = steps
+        self.kept.clear()
         if self.panel.shape[1] != channels.stop - channels.start:
             self.panel = empty(self.whole, images, channels.stop - channels.start, *size)
         if load is not None:
@@ -41,8 +43,22 @@ class Outputs:
         """Write what became of the panel to `whole`."""
         self.whole[:, self.layout.outputs(self.steps)] = self.panel
 
+    def put(self, step: int, channels_NCHW: Tensor) -> None:
+        """Write a step of the panel; its own tensor is at hand until the panel is done."""
+        steps = (step, step + 1)
+        self[steps].copy_(channels_NCHW)
+        self.kept[steps] = channels_NCHW
+
+    def get(self, step: int) -> Tensor:
+        """A step of the panel as a tensor of its own, at hand until the panel is done."""
+        steps = (step, step + 1)
+        self.kept[steps] = dense(self[steps])
+        return self.kept[steps]
+
     def __getitem__(self, steps: Run) -> Tensor:
         """The channels of some steps, all of this panel or all of others."""
+        if steps in self.kept:
+            return self.kept[steps]
         if steps[0] < self.steps[0] or steps[1] > self.steps[1]:
             return self.whole[:, self.layout.outputs(steps)]
         return self.panel[:, self.layout.outputs((steps[0] - self.steps[0], steps[1] - self.steps[0]))]
@@ -67,28 +83,20 @@ class Columns:
             place += view.shape[1]
 
     def tiles(self, block: Block, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """The block's sources side by side, for as many images at a time as stay in the cache.
-
-        A tile costs a pass over the weight too, so it has several times as many elements. All images at once on a GPU,
-        and where nothing has to be copied.
-        """
+        """The block's sources side by side, some images at a time; all at once where nothing has to be copied."""
         views = list(self.views(block.sources))
-        images, _, *size = views[0][0].shape
         if len(views) == 1 and is_dense(views[0][0]):
             yield slice(None), views[0][0]
             return
-        count, channels = images, views[-1][1].stop
-        if weight.device.type == "cpu":
-            elements = max(TILE_BYTES // weight.element_size(), 8 * weight.numel())
-            count = min(images, max(1, elements // (channels * size[0] * size[1])))
-            if weight.shape[2:] == (1, 1):
-                count = min(images, max(count, MIN_IMAGES))
-        scratch = empty(self.inputs, count, channels, *size)
-        for start in range(0, images, count):
-            tile = scratch[: images - start]
+        scratch: Tensor | None = None
+        for images in tile_slices(views[0][0], weight):
             for view, place in views:
-                tile[:, place] = view[start : start + count]
-            yield slice(start, start + count) if count < images else slice(None), tile
+                part = view[images]
+                if scratch is None:
+                    scratch = empty(self.inputs, part.shape[0], weight.shape[1], *part.shape[2:])
+                scratch[: part.shape[0], place] = part
+            assert scratch is not None
+            yield images, scratch[: views[0][0][images].shape[0]]
 
     def targets(self, block: Block) -> list[Target]:
         """For gradients: as `views`, but apart where one run is written for the first time and another added to."""
@@ -131,6 +139,21 @@ class Target(NamedTuple):
         """Write or add what was found for some of the images."""
         write = self.view[images].copy_ if self.first else self.view[images].add_
         write(d_gathered_NCHW[:, self.place])
+
+
+def tile_slices(images_NCHW: Tensor, weight: Tensor) -> list[slice]:
+    """So many images at a time that the sources of a block with that weight stay in the cache; all of them on a GPU.
+
+    A tile costs a pass over the weight too, so it has several times as many elements.
+    """
+    images, _, height, width = images_NCHW.shape
+    elements = max(TILE_BYTES // weight.element_size(), 8 * weight.numel())
+    count = max(1, elements // (weight.shape[1] * height * width))
+    if weight.shape[2:] == (1, 1):
+        count = max(count, MIN_IMAGES)
+    if images_NCHW.device.type != "cpu" or count >= images:
+        return [slice(None)]
+    return [slice(start, start + count) for start in range(0, images, count)]
 
 
 def _runs_by(columns: Iterable[int], members: set[int]) -> Iterator[tuple[bool, Run]]:

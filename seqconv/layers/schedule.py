@@ -24,7 +24,7 @@ PANELS = (1, 2, 4, 8, 16, 32)
 """Panel sizes that the cost rule chooses among."""
 LANES = 16
 """Channels up to which a convolution costs as if it had this many: the floats in a vector register of 512 bits."""
-TRAFFIC = 64
+TRAFFIC = 100
 """Multiply-adds for each pixel that cost as much as one channel's way to a convolution and back: copies and sums."""
 
 

@@ -38,9 +38,9 @@ class SeqConv2d(nn.Module):
     """A drop-in for `nn.Conv2d` that aggregates sequentially: (N, C_in, H, W) to (N, C_out, H', W').
 
     A step reads inputs and outputs alike, so the steps keep height and width. Where a stride is asked for, a grouped
-    convolution ("shrinking", k / groups channels a group) carries it, as in the paper's downsampling: with C_out > C_in the
-    steps emit the C_out - C_in channels that are missing, and the shrinking follows over input and extension; otherwise
-    it comes first. Patterns that read inputs alone take the stride themselves.
+    convolution ("shrinking", k / groups channels a group) carries it, as in the paper's downsampling: with C_out > C_in
+    the steps emit the C_out - C_in channels that are missing, and the shrinking follows over input and extension;
+    otherwise it comes first. Patterns that read inputs alone take the stride themselves.
 
     Parameters are the same for every plan (see `seqconv.layers.packing`): `weight` (k, R, kh, kw) in form plain; in
     form bottleneck `reduce_weight` (k, R, 1, 1) and `weight` (C_out, k / groups, kh, kw).

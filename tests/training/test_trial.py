@@ -28,7 +28,7 @@ EXPECTED = {
     "dropout": [(1, "a number at least 0 and at most 0.99")],
     "augment": [("flip", "one of auto, crop_flip, crop, none")],
     "precision": [("float16", "one of auto, float32, bfloat16")],
-    "channels_last": [("on", "auto, true or false"), (1, "auto, true or false")],
+    "channels_last": [("on", "true or false"), (1, "true or false")],
     "norm_batches": [(-1, "an integer at least 0")],
     "checkpoint_every": [(0, "an integer at least 1")],
 }
