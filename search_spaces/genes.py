@@ -8,6 +8,7 @@ from typing import Any
 
 from search_spaces.knobs import Float, Integer, Knob, Value, from_plain, same
 from seqconv import Stage, Window, validation
+from seqconv.aggregation import Pattern, parse_pattern
 from seqconv.architecture import FORMS
 
 
@@ -30,7 +31,7 @@ class Gene:
 
     def to_plain(self) -> Any:
         """Plain data that identifies it: the constant, or the knob with what holds where it is inactive."""
-        constant = self.constant.to_plain() if isinstance(self.constant, Window) else self.constant
+        constant = self.constant.to_plain() if isinstance(self.constant, Pattern) else self.constant
         if self.knob is None:
             return constant
         return self.knob.to_dict() | ({"otherwise": constant} if self.knob.when else {})
@@ -120,7 +121,7 @@ def _whole(name: str) -> Callable[[Any], int]:
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     **{name: _whole(name) for name in ("widening", "blocks", "groups", "group_width", "subgroups")},
     "form": lambda value: validation.one_of("form", value, FORMS),
-    "window": Window.parse,
+    "window": parse_pattern,
 }
 _DEFAULTS = {name: getattr(Stage(blocks=1, group_width=1), name) for name in ("window", "form", "subgroups")}
 STAGE_FIELDS = ("groups", "group_width", "window", "form", "subgroups")

@@ -1,11 +1,12 @@
 """The space of `windowed` and `dense`: per stage its blocks, groups, window and form, each a constant or a knob.
 
 How a window's value gets from the YAML file to a convolution: `StagedSpace.stage1["window"]` -> `Gene` and its knob ->
-`StagedSpace.decode` -> `Stage.window` -> `SeqConv2d.width`, from which `sources` lists what each step convolves.
+`StagedSpace.decode` -> `Stage.window` -> `SeqConv2d.adjacency`, which lists what each step convolves.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from search_spaces.genes import STAGE_FIELDS, Gene, parse_genes
 from search_spaces.knobs import Knob, Value, text
 from search_spaces.space import check_knobs, checked_values
-from seqconv import Architecture, Stage, aggregation, validation
+from seqconv import Architecture, Stage, Window, validation
 from seqconv.architecture import BASE_WIDTH
 
 MAX_STAGES = 4
@@ -26,7 +27,8 @@ class StagedSpace:
     A stage is a mapping with `blocks`, `groups` (G, into which the stage's width is split) or `group_width` (k), and
     if wanted `window`, `form` and `subgroups`. Each is a constant, or a knob such as
     `{type: integer, low: 1, high: 2}`; its name is stage1.blocks and so on. A float knob of a window is a ratio of G,
-    an integer one a number of groups, and choices are written as `seqconv.Window.parse` reads them.
+    an integer one a number of groups, and choices are written as `aggregation.parse_pattern` reads them: `0.5G`,
+    `dense`, `log`, `dilated(4, 2)` and so on.
 
     Raises:
         ValueError: starting with search_space and the field's name.
@@ -39,7 +41,7 @@ class StagedSpace:
     family: str = "cifar"
     """Network family."""
     allow_unread: bool = True
-    """Whether a window may be so narrow (w < G) that no step of a layer reads its oldest input groups."""
+    """Whether input groups may be left that no step of a layer reads: the oldest ones, where a window has w < G."""
     widening: Any = 2
     """W, multiplies every stage's width; a constant or a knob."""
     stage1: Mapping[str, Any] | None = None
@@ -78,7 +80,10 @@ class StagedSpace:
             self._stage(number, _width(BASE_WIDTH[self.family] * widening * p, self.pyramid[0]), settings)
             for number, p in enumerate(self.pyramid, start=1)
         )
-        return Architecture(family=self.family, widening=widening, pyramid=tuple(self.pyramid), stages=stages)
+        architecture = Architecture(family=self.family, widening=widening, pyramid=tuple(self.pyramid), stages=stages)
+        if not self.allow_unread:
+            _check_all_read(architecture)
+        return architecture
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that identifies the space: equal for equal spaces."""
@@ -116,12 +121,9 @@ class StagedSpace:
         try:
             if "groups" in own:
                 own["group_width"] = _group_width(own.pop("groups"), width)
-            stage = Stage(**own)
-            if not self.allow_unread:
-                _check_all_read(stage, width // stage.group_width)
+            return Stage(**own)
         except ValueError as error:
             raise ValueError(f"stage {number}: {error}") from None
-        return stage
 
 
 def _width(product: int, first: int) -> int:
@@ -137,11 +139,26 @@ def _group_width(groups: int, width: int) -> int:
     return width // groups
 
 
-def _check_all_read(stage: Stage, in_groups: int) -> None:
-    width = stage.window.resolve(in_groups)
-    unread = aggregation.unread_groups(in_groups, width)
-    if unread:
-        raise ValueError(
+def _check_all_read(architecture: Architecture) -> None:
+    """Refuse unread groups in the layers of a stage's blocks and in the one that grows to the next stage's width."""
+    growths = [wider - width for width, wider in itertools.pairwise(architecture.widths)]
+    stages = zip(architecture.stages, architecture.widths, (*growths, 0), strict=True)
+    for number, (stage, *channels) in enumerate(stages, start=1):
+        in_groups, grown = (c // stage.group_width for c in channels)
+        for out_groups in filter(None, (in_groups, grown)):
+            unread = stage.window.adjacency(in_groups, out_groups).unread
+            if unread:
+                raise ValueError(f"stage {number}: {_leaves(stage, len(unread), in_groups, out_groups)}")
+
+
+def _leaves(stage: Stage, unread: int, in_groups: int, out_groups: int) -> str:
+    if isinstance(stage.window, Window):
+        width = stage.window.resolve(in_groups)
+        return (
             f"a window of {width} leaves the oldest {unread} of {in_groups} input groups unread, which "
             f"allow_unread=false forbids; allowed is {in_groups} or more"
         )
+    return (
+        f"window {stage.window} leaves {unread} of {in_groups} input groups unread in a layer with g = {out_groups}, "
+        "which allow_unread=false forbids"
+    )

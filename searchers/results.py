@@ -27,6 +27,7 @@ _COLUMNS = {
     "params": "Int64",
     "macs": "Int64",
     "paper_flops": "Int64",
+    "activation_bytes": "Int64",
     "serial_depth": "Int64",
     "unread_groups": "Int64",
     "seconds": "float64",
@@ -38,7 +39,8 @@ _COLUMNS = {
     "architecture": "str",
 }
 """Columns that every table has, with their types; the knobs follow."""
-_OF_THE_BEST = ("dataset", "fingerprint", "params", "macs", "paper_flops", "serial_depth", "unread_groups", "seconds")
+_COSTS = ("params", "macs", "paper_flops", "activation_bytes", "serial_depth", "unread_groups")
+_OF_THE_BEST = ("dataset", "fingerprint", *_COSTS, "seconds")
 
 
 def to_frame(records: Sequence[TrialRecord]) -> DataFrame:

@@ -17,7 +17,7 @@ from seqconv.architecture import Architecture, Stage
 from seqconv.serialization import load, read_architecture, write_architecture
 
 if TYPE_CHECKING:
-    from seqconv.complexity import Complexity, measure
+    from seqconv.complexity import Complexity, measure, measure_module
     from seqconv.conversion import convert
     from seqconv.layers.seqconv import SeqConv2d
     from seqconv.networks.build import build
@@ -28,10 +28,11 @@ _NEED_TORCH = {
     "build": "seqconv.networks.build",
     "convert": "seqconv.conversion",
     "measure": "seqconv.complexity",
+    "measure_module": "seqconv.complexity",
 }
 __all__ = [
     "DENSE", "Adjacency", "Architecture", "Complexity", "Pattern", "SeqConv2d", "Stage", "Window", "build", "convert",
-    "load", "measure", "parse_pattern", "read_architecture", "write_architecture",
+    "load", "measure", "measure_module", "parse_pattern", "read_architecture", "write_architecture",
 ]  # fmt: skip
 
 

@@ -152,35 +152,3 @@ def _number(written: str) -> int | float | str:
     if re.fullmatch(r"-?[0-9]+", written):
         return int(written)
     return float(written) if re.fullmatch(r"-?[0-9]*\.[0-9]+", written) else written
-
-
-def canonical_width(width: int | None, in_groups: int, out_groups: int) -> int | None:
-    """Equal reads, equal value: a width that reaches the oldest group in the last step is dense (None).
-
-    Step i has G + i - 1 groups before it, so every width of at least G + g - 1 reads all of them.
-    """
-    return None if width is None or width >= in_groups + out_groups - 1 else width
-
-
-def sources(step: int, in_groups: int, width: int | None) -> range:
-    """Groups read by `step` (1-based): the last `width` groups before it, clipped at the oldest input 1 - G."""
-    oldest = 1 - in_groups
-    return range(oldest if width is None else max(oldest, step - width), step)
-
-
-def source_pairs(in_groups: int, out_groups: int, width: int | None) -> int:
-    """N, the number of (step, source) pairs: the layer's weights grow as k^2 N."""
-    return sum(len(sources(step, in_groups, width)) for step in range(1, out_groups + 1))
-
-
-def unread_groups(in_groups: int, width: int | None) -> int:
-    """How many of the oldest input groups no step reads: G - w for w < G, because the first step reaches furthest."""
-    return 0 if width is None else max(0, in_groups - width)
-
-
-def serial_depth(in_groups: int, out_groups: int, width: int | None) -> int:
-    """Steps on the longest chain in which each must wait for the one before."""
-    depth: dict[int, int] = {}
-    for step in range(1, out_groups + 1):
-        depth[step] = 1 + max((depth[s] for s in sources(step, in_groups, width) if s > 0), default=0)
-    return depth[out_groups]

@@ -1,29 +1,26 @@
-"""Parameters, multiply-adds and serial depth, read off the network on the meta device: nothing is computed.
+"""Parameters, multiply-adds, activation memory and serial depth of a network, read off the meta device.
 
-`python -m seqconv.complexity PRESET|FILE --resolution 32 [--json]` prints them.
+`python -m seqconv.complexity PRESET|FILE [--resolution 224] [--classes 1000] [--json]` prints them.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from typing import TYPE_CHECKING
 
 from seqconv import validation
 from seqconv.architecture import Architecture
-from seqconv.networks.build import plan
-from seqconv.networks.part import Part, Streams
-from seqconv.networks.presets import PRESETS
+from seqconv.networks.presets import FAMILIES, PRESETS
 from seqconv.serialization import read_architecture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from seqconv.tracing import Cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,102 +30,133 @@ class Complexity:
     params: int
     """Trainable parameters."""
     macs: int
-    """Multiply-adds of the convolutions and the linear layer."""
+    """Multiply-adds of the convolutions and the linear layers, as `torch.utils.flop_counter` has them (half its FLOPs).
+    Those of the aggregation pattern: the zeros that the blocked plan multiplies with are left out."""
     paper_flops: int
     """The convention of Huang et al.: multiply-adds + 2 per batch-normed + 3 per rectified element."""
     serial_depth: int
     """Convolutions and linear layers on the longest chain in which each must wait for the one before."""
     unread_groups: int
     """Input groups, summed over the layers, that no step of their layer reads."""
+    activation_bytes: int
+    """Memory that each image of a batch keeps from the forward to the backward pass: in training mode and float32, with
+    the plans that would run, the distinct storages of all tensors that autograd saves. The image itself and what layers
+    hand on are among them where they are saved. Parameters, buffers and what a batch of any size needs once, such as
+    means and variances, are left out."""
 
-    def __add__(self, other: Complexity) -> Complexity:
-        mine, theirs = asdict(self), asdict(other)
-        return Complexity(**{name: mine[name] + theirs[name] for name in mine})
 
-
-def measure(architecture: Architecture, *, resolution: int = 32, classes: int = 10) -> Complexity:
-    """Cost of the network of `architecture` for one square image of `resolution` pixels a side.
+def measure(
+    architecture: Architecture,
+    *,
+    resolution: int | None = None,
+    classes: int | None = None,
+    dropout: float = 0.0,
+    recompute: bool = False,
+) -> Complexity:
+    """Cost of the network of `architecture` for one image.
 
     Parts that were measured before are remembered, so that a search may ask for thousands of architectures.
 
+    Args:
+        architecture: what to measure.
+        resolution: side of the square image in pixels; None for that of the family's data set.
+        classes: number of classes; None for that of the family's data set.
+        dropout: as in `seqconv.build`; with it layers are trained step by step, which keeps more for backward.
+        recompute: as in `seqconv.build`; keeps less.
+
     Raises:
-        ValueError: resolution or classes below 1.
+        ValueError: an argument out of range.
     """
-    validation.integer("resolution", resolution)
-    shapes: tuple[tuple[int, ...], ...] = ((1, 3, resolution, resolution),)
-    costs = []
-    for part in plan(architecture, classes=classes).values():
-        cost, shapes = _measure_part(part, shapes)
-        costs.append(cost)
-    return functools.reduce(Complexity.__add__, costs)
+    family = FAMILIES[architecture.family]
+    resolution = family.resolution if resolution is None else validation.integer("resolution", resolution)
+    classes = family.classes if classes is None else validation.integer("classes", classes)
+    validation.boolean("recompute", recompute)
+
+    from seqconv.networks.build import plan
+    from seqconv.tracing import Handed, trace_part
+
+    handed: tuple[Handed, ...] = (Handed((3, resolution, resolution)),)
+    keeps: tuple[int, ...] = (0,)
+    costs, kept = [], 0
+    for part in plan(architecture, classes=classes, dropout=dropout).values():
+        try:
+            trace = trace_part(part, handed, recompute)
+        except RuntimeError as error:
+            raise ValueError(f"resolution {resolution}: {_first_line(error)}") from error
+        # What is handed on is kept once, whether the part before wants it for backward, the part behind, or both.
+        kept += sum(of_this for of_this, before in zip(trace.keeps_input, keeps, strict=True) if not before)
+        costs.append(trace.cost)
+        handed, keeps = trace.outputs, trace.keeps_output
+    return _total(costs, kept)
 
 
-@functools.lru_cache(maxsize=65536)
-def _measure_part(part: Part, in_shapes: tuple[tuple[int, ...], ...]) -> tuple[Complexity, tuple[tuple[int, ...], ...]]:
-    """Cost of one part, and the shapes that it hands to the next."""
-    with torch.device("meta"):
-        module: Any = part.build().eval()
-        inputs = [torch.empty(shape) for shape in in_shapes]
-    with _Counter() as counter, torch.no_grad():
-        output = module(inputs[0] if len(inputs) == 1 else Streams(*inputs))
-    cost = Complexity(
-        params=sum(p.numel() for p in module.parameters()),
-        macs=counter.macs,
-        paper_flops=counter.macs + counter.elementwise,
-        serial_depth=module.serial_depth,
-        unread_groups=module.unread_groups,
+def measure_module(module: nn.Module, input_shape: Sequence[int]) -> Complexity:
+    """Cost of any module that maps one tensor to tensors, such as a network that was converted to SeqConv.
+
+    Args:
+        module: stays as it is; may hold data or not.
+        input_shape: of one image, without a batch, such as (3, 224, 224).
+
+    Raises:
+        ValueError: a shape that the module does not run on.
+    """
+    from seqconv.tracing import Handed, on_meta, trace
+
+    shape = tuple(validation.integer("input_shape entry", side) for side in input_shape)
+    try:
+        traced = trace(on_meta(module), [Handed(shape)])
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{type(module).__name__} with an input of shape {shape}: {_first_line(error)}") from error
+    return _total([traced.cost], sum(traced.keeps_input))
+
+
+def _total(costs: Iterable[Cost], kept: int) -> Complexity:
+    from seqconv.tracing import Cost
+
+    total = Cost(*map(sum, zip(*costs, strict=True)))
+    return Complexity(
+        params=total.params,
+        macs=total.macs,
+        paper_flops=total.macs + total.elementwise,
+        serial_depth=total.serial_depth,
+        unread_groups=total.unread_groups,
+        activation_bytes=total.activation_bytes + kept,
     )
-    outputs = (output,) if isinstance(output, Tensor) else tuple(output)
-    return cost, tuple(tuple(o.shape) for o in outputs)
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what runs under it, with torch's own formulas for multiply-adds.
-
-    Elementwise operations only hand on their shape: torch's meta kernels would take most of the time for them.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.macs, self.elementwise = 0, 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        op, kwargs = func.overloadpacket, kwargs or {}
-        if op in _ELEMENTWISE:
-            self.elementwise += _ELEMENTWISE[op] * args[0].numel()
-            like = args[0].new_empty(args[0].shape)
-            return (like, like.new_empty(0), like.new_empty(0)) if op is torch.ops.aten.native_batch_norm else like
-        output = func(*args, **kwargs)
-        if op in flop_registry:
-            self.macs += flop_registry[op](*args, **kwargs, out_val=output) // 2
-        return output
-
-
-_ELEMENTWISE = {torch.ops.aten.native_batch_norm: 2, torch.ops.aten.relu: 3}
-"""What counts in the paper's convention, per element."""
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 2 where the input cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m seqconv.complexity", description=__doc__.splitlines()[0])
-    parser.add_argument("architecture", help=f"an architecture.yaml, or a preset: {', '.join(PRESETS)}")
-    parser.add_argument("--resolution", type=int, default=32, help="image side in pixels (default: 32)")
-    parser.add_argument("--classes", type=int, default=10, help="number of classes (default: 10)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         architecture = read_architecture(options.architecture)
-        cost = measure(architecture, resolution=options.resolution, classes=options.classes)
+        size = {name: getattr(options, name) for name in ("resolution", "classes")}
+        cost = measure(architecture, **size, dropout=options.dropout, recompute=options.recompute)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_first_line(error)}", file=sys.stderr)
         return 2
     if options.json:
         print(json.dumps({"fingerprint": architecture.fingerprint(), **asdict(cost)}))
         return 0
     print(f"{architecture.describe()}   {architecture.fingerprint()}")
     for name, value in asdict(cost).items():
-        print(f"{name:>14} {value:>16,}")
+        print(f"{name:>16} {value:>16,}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m seqconv.complexity", description=__doc__.splitlines()[0])
+    parser.add_argument("architecture", help=f"an architecture.yaml, or a preset: {', '.join(PRESETS)}")
+    for name, what in (("resolution", "image side in pixels"), ("classes", "number of classes")):
+        defaults = ", ".join(f"{getattr(family, name)} for {of}" for of, family in FAMILIES.items())
+        parser.add_argument(f"--{name}", type=int, help=f"{what} (default: {defaults})")
+    parser.add_argument("--dropout", type=float, default=0.0, help="in training (default: 0)")
+    parser.add_argument("--recompute", action="store_true", help="blocks are recomputed in backward")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
 
 
 if __name__ == "__main__":

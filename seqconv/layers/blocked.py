@@ -9,6 +9,7 @@ Shape suffixes: N batch, C channels, H height, W width, M = N * H * W.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,10 +45,10 @@ def blocked_streams(
         raw: whether the raw stream is looked at; where it is not, `act` stands in its place.
     """
     device = x_NCHW.device.type
+    casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     tensors = [x_NCHW, shortcut_NCHW, layer.reduce_weight, layer.weight, layer.bias]
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        tensors = [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+    if casts:
+        tensors = [_autocast(tensor, torch.get_autocast_dtype(device)) for tensor in tensors]
     operation = _Operation(
         layout=layer.layout,
         panels=layer.panels,
@@ -59,9 +60,14 @@ def blocked_streams(
         raw=raw and (norm is not None or layer.activation),
     )
     learned = [tensor for n in (reduce_norm, norm) for tensor in ((None, None) if n is None else (n.weight, n.bias))]
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(device, enabled=False) if casts else contextlib.nullcontext():
         act, *others = _Blocked.apply(operation, *tensors, *learned)
     return Streams(others[0] if others else act, act)
+
+
+def _autocast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """As autocast does it, which leaves float64 alone."""
+    return tensor if tensor is None or tensor.dtype == torch.float64 else tensor.to(dtype)
 
 
 class _Convolution(NamedTuple):
@@ -135,11 +141,20 @@ class _Forward:
                 self.shortcut.enter(panel.steps, self.shortcut.whole)
             for item in panel.program:
                 if isinstance(item, int):
-                    self.finish(item, dense(self.pending(sums, (item, item + 1))))
+                    self.finish(item, self.total(sums, item))
                 else:
                     sums[item.steps] = self.convolved(item).add_(self.pending(sums, item.steps))
             for outputs in made:
                 outputs.leave()
+
+    def total(self, sums: dict[Run, Tensor], step: int) -> Tensor:
+        """All that a step reads, in memory of its own: it is kept for the backward pass."""
+        steps = (step, step + 1)
+        return (
+            sums[steps]
+            if steps in sums
+            else self.pending(sums, steps).clone(memory_format=format_of(self.columns.inputs))
+        )
 
     def pending(self, sums: dict[Run, Tensor], steps: Run) -> Tensor:
         """What the steps have read so far: some channels of the last sum that was made for all of them."""
@@ -323,7 +338,7 @@ class _Blocked(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, op: _Operation, *tensors: Any) -> tuple[Tensor, ...]:
-        x, shortcut, reduce, weight, bias, *_ = tensors
+        x, shortcut, reduce, weight, bias, *learned = tensors
         run = _Forward(op, x, shortcut, reduce, weight, bias)
         run.run()
         if op.norm is None:
@@ -331,14 +346,15 @@ class _Blocked(torch.autograd.Function):
         lists = (run.inner.before, run.inner.statistics, run.outer.before, run.outer.statistics)
         ctx.op, ctx.lengths = op, [len(tensors) for tensors in lists]
         ctx.has_shortcut, ctx.has_bias = shortcut is not None, bias is not None
-        ctx.save_for_backward(x, run.act.whole, reduce, weight, *itertools.chain(*lists))
+        # The norms' parameters too, though `op` has them: autograd refuses to go back once a saved tensor has changed.
+        ctx.save_for_backward(x, run.act.whole, reduce, weight, *learned, *itertools.chain(*lists))
         ctx.set_materialize_grads(False)
         return (run.act.whole,) if run.raw is None else (run.act.whole, run.raw.whole)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_act: Tensor | None, d_raw: Tensor | None = None) -> tuple[Any, ...]:
-        x, act, reduce, weight, *kept = ctx.saved_tensors
+        x, act, reduce, weight, _, _, _, _, *kept = ctx.saved_tensors
         run = _Backward(ctx.op, x, act, reduce, weight, d_act, d_raw)
         inner, outer = run.inner, run.outer
         inner.before, inner.statistics, outer.before, outer.statistics = _split(kept, ctx.lengths)

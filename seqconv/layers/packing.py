@@ -48,6 +48,11 @@ class Layout:
             start = stop
         return tuple(slices)
 
+    @functools.cached_property
+    def known(self) -> dict[Block, tuple[Piece, ...]]:
+        """What `pieces` found for each block."""
+        return {}
+
     def column(self, group: int) -> int:
         """The column of a group in the paper's indices: 0 is the oldest input, as in `seqconv.layers.schedule`."""
         return group + self.adjacency.in_groups - 1
@@ -79,9 +84,14 @@ class Piece(NamedTuple):
     """Columns among the packed kernels."""
 
 
-@functools.lru_cache(maxsize=4096)
 def pieces(layout: Layout, block: Block) -> tuple[Piece, ...]:
-    """Where the weights of a block are packed."""
+    """Where the weights of a block are packed. Remembered with the layout, whose hash would cost more than a lookup."""
+    if block not in layout.known:
+        layout.known[block] = tuple(_pieces(layout, block))
+    return layout.known[block]
+
+
+def _pieces(layout: Layout, block: Block) -> list[Piece]:
     places, place = {}, 0
     for column in block.columns:
         places[column] = place
@@ -95,19 +105,17 @@ def pieces(layout: Layout, block: Block) -> tuple[Piece, ...]:
                 piece = Piece(rows, slice(places[column], places[column] + width), slice(packed, packed + width))
                 found[-1:] = _joined(found[-1:], piece)
             packed += width
-    return tuple(found)
+    return found
 
 
 def _joined(last: list[Piece], piece: Piece) -> list[Piece]:
     """One piece instead of two that lie side by side in the block and in the pack."""
-    if last and (last[0].rows, last[0].columns.stop, last[0].packed.stop) == (
-        piece.rows,
-        piece.columns.start,
-        piece.packed.start,
-    ):
-        columns = slice(last[0].columns.start, piece.columns.stop)
-        return [Piece(piece.rows, columns, slice(last[0].packed.start, piece.packed.stop))]
-    return [*last, piece]
+    if not last:
+        return [piece]
+    rows, columns, packed = last[0]
+    if (rows, columns.stop, packed.stop) != (piece.rows, piece.columns.start, piece.packed.start):
+        return [*last, piece]
+    return [Piece(rows, slice(columns.start, piece.columns.stop), slice(packed.start, piece.packed.stop))]
 
 
 def unpack(packed: Tensor, layout: Layout, block: Block, memory_format: torch.memory_format) -> Tensor:

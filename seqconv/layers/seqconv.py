@@ -123,6 +123,7 @@ class SeqConv2d(nn.Module):
         self.extends = False
         self.shrinking: Shrinking | None = None
         if self.stride != (1, 1) and self.adjacency.serial_depth > 1:
+            _whole("in_channels", in_channels, group_width)
             self.extends = out_channels > in_channels
             self.adjacency = self._adjacency(out_channels - in_channels if self.extends else out_channels)
             self.shrinking = self._shrinking(norm=norm, bias=bias, **made)
@@ -203,7 +204,9 @@ class SeqConv2d(nn.Module):
 
     def _aggregate(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, raw: bool) -> Streams:
         reduce_norm, norm = StepNorm.of(self.reduce_norm), StepNorm.of(self.norm)
-        if self.plan == "reference" or (self.dropout > 0 and self.training):
+        # The backward pass of torch's batch norm divides by the number of images.
+        is_empty = x_NCHW.numel() == 0
+        if self.plan == "reference" or (self.dropout > 0 and self.training) or is_empty:
             return reference_streams(self, x_NCHW, shortcut_NCHW, reduce_norm, norm)
         return blocked_streams(self, x_NCHW, shortcut_NCHW, reduce_norm, norm, raw=raw)
 
@@ -216,7 +219,7 @@ class SeqConv2d(nn.Module):
 
     def _shrinking(self, *, norm: bool, bias: bool, **made: Any) -> Shrinking:
         channels = self.out_channels if self.extends else self.in_channels
-        groups = _whole("in_channels", channels, self.group_width) * self.groups
+        groups = channels // self.group_width * self.groups
         conv = nn.Conv2d(
             channels, channels, self.kernel_size, self.stride, self.padding, self.dilation, groups, bias, **made
         )
@@ -237,7 +240,7 @@ class SeqConv2d(nn.Module):
 
 
 def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{name} must be an integer or two, got {value!r}")
     return validation.integer(name, pair[0]), validation.integer(name, pair[1])

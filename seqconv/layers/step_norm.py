@@ -48,8 +48,14 @@ class StepNorm(NamedTuple):
         return F.batch_norm(x_NCHW, mean, var, weight, bias, training, momentum, eps)
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same outside autograd: x normalised, and the mean and the inverse deviation that `backward` needs."""
+        """The same outside autograd: x normalised, and the mean and the inverse deviation that `backward` needs.
+
+        Raises:
+            ValueError: one value per channel in training, as from `F.batch_norm`.
+        """
         weight, bias, mean, var, training, momentum, eps = self
+        if training and x_NCHW.numel() == x_NCHW.shape[1]:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {x_NCHW.shape}")
         return torch.native_batch_norm(x_NCHW, weight, bias, mean, var, training, momentum, eps)
 
     def again(self, x_NCHW: Tensor, mean: Tensor, inverse_deviation: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ from tests.search_spaces.examples import FOLDER
 
 
 def cost(params: int = 0, macs: int = 0, serial_depth: int = 0) -> Complexity:
-    return Complexity(params=params, macs=macs, serial_depth=serial_depth, paper_flops=0, unread_groups=0)
+    return Complexity(
+        params=params, macs=macs, serial_depth=serial_depth, paper_flops=0, unread_groups=0, activation_bytes=0
+    )
 
 
 def test_the_default_budget_is_open() -> None:

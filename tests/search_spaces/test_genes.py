@@ -2,6 +2,7 @@ import pytest
 
 from search_spaces.genes import parse_genes
 from seqconv import DENSE, Window
+from seqconv.aggregation import Dilated, Pattern
 from tests.search_spaces.examples import categorical, integer, real
 
 
@@ -20,9 +21,10 @@ def test_constants_are_parsed() -> None:
         (categorical("0.5G", 3, "dense"), "0.5G", Window(ratio=0.5)),
         (categorical("0.5G", 3, "dense"), 3, Window(groups=3)),
         (categorical("0.5G", 3, "dense"), "dense", DENSE),
+        (categorical("log", "dilated(4, 2)"), "dilated(4, 2)", Dilated(Window(groups=4), 2)),
     ],
 )
-def test_a_window_knob_is_a_ratio_groups_or_what_is_written(window: dict, value: object, expected: Window) -> None:
+def test_a_window_knob_is_a_ratio_groups_or_what_is_written(window: dict, value: object, expected: Pattern) -> None:
     gene = parse_genes({"stage1.window": window})["stage1.window"]
     assert gene.value({"stage1.window": value}) == expected
 
@@ -75,8 +77,10 @@ def test_a_condition_on_a_knob_that_a_constant_switched_off_is_resolved_too() ->
         ({"stage1.form": categorical("plain", "bottlneck")},
          "stage1.form: form must be one of plain, bottleneck, got 'bottlneck' (did you mean bottleneck?)"),
         ({"stage1.window": 0.5},
-         "stage1.window: window must be a number of groups such as 4, a ratio of the input groups such as 0.5G, "
-         "or dense; got 0.5"),
+         "stage1.window: window must be a number of groups such as 4, a ratio of the input groups such as 0.5G, "),
+        ({"stage1.window": categorical("dense", "logg")}, "stage1.window: window must be "),
+        ({"stage1.window": categorical("dilated(4)")},
+         "stage1.window: window dilated(4): it must be written as dilated(window, dilation)"),
         ({"stage1.window": real(0, 1)}, "stage1.window: window ratio must be a number above 0"),
         ({"stage1.window": integer(0, 4)}, "stage1.window: window in groups must be an integer"),
         ({"stage1.window": real(2, 1)}, "stage1.window: low 2.0 is above high 1.0"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from search_spaces.space import sample
 from search_spaces.staged import StagedSpace
 from seqconv import Window
+from seqconv.aggregation import Dilated, Explicit, parse_pattern
 from seqconv.architecture import Architecture, Stage
 from tests.search_spaces.examples import categorical, delivered, integer, one_stage, real, settings
 
@@ -96,6 +97,54 @@ def test_unread_groups_are_refused_where_they_are_not_allowed() -> None:
         strict.decode({"stage1.window": 0.5})
 
 
+PATTERNS = ("log", "harmonic", "regular", "group", "split", "dilated(4, 2)", "shuffle(2)", "random(1, 0.5)", "dense", 2)
+
+
+def test_any_pattern_may_be_a_choice() -> None:
+    space = one_stage(groups=8, window=categorical(*PATTERNS))
+    stages = [space.decode({"stage1.window": written}).stages[0] for written in PATTERNS]
+    assert [stage.window for stage in stages] == [parse_pattern(written) for written in PATTERNS]
+    assert len({stage.window for stage in stages}) == len(PATTERNS)
+
+
+def test_any_pattern_may_be_the_constant() -> None:
+    space = one_stage(groups=2, window=[[0], [-1, 1]])
+    assert space.decode({}).stages[0].window == Explicit(((0,), (-1, 1)))
+    assert space.to_dict()["genes"]["stage1.window"] == [[0], [-1, 1]]
+
+
+def test_a_pattern_that_a_size_does_not_allow() -> None:
+    space = one_stage(groups=integer(4, 8, step=4), window="dilated(1, 6)")
+    assert space.decode({"stage1.groups": 8}).stages[0].window == Dilated(Window(groups=1), 6)
+    with pytest.raises(ValueError, match=r"^stage 1: window dilated\(1, 6\) with G = 4 and g = 4: "):
+        space.decode({"stage1.groups": 4})
+
+
+def two_stages(window: str, *pyramid: int) -> StagedSpace:
+    """Groups of 8, of which the first stage has four; `window` there, and nothing may be left unread."""
+    first = {"blocks": 1, "group_width": 8, "window": window}
+    second = {"blocks": 1, "group_width": 8}
+    return StagedSpace(name="two", pyramid=pyramid, stage1=first, stage2=second, allow_unread=False)
+
+
+@pytest.mark.parametrize("window", ["dense", "regular", "log", "group", "split"])
+def test_patterns_that_read_everything_are_allowed(window: str) -> None:
+    assert two_stages(window, 1, 2).decode({}).stages[0].window == parse_pattern(window)
+
+
+@pytest.mark.parametrize(
+    ("window", "pyramid", "problem"),
+    [
+        ("dilated(1, 2)", (1, 2), "dilated(1, 2) leaves 2 of 4 input groups unread in a layer with g = 4"),
+        ("log", (4, 5), "log leaves 1 of 4 input groups unread in a layer with g = 1"),
+    ],
+)
+def test_patterns_that_leave_groups_unread_are_refused(window: str, pyramid: tuple[int, ...], problem: str) -> None:
+    with pytest.raises(ValueError) as error:
+        two_stages(window, *pyramid).decode({})
+    assert str(error.value) == f"stage 1: window {problem}, which allow_unread=false forbids"
+
+
 @pytest.mark.parametrize(
     ("fields", "values", "message"),
     [
@@ -130,7 +179,8 @@ STAGE = {"blocks": 1, "groups": 4}
     ("fields", "message"),
     [
         ({"name": ""}, "search_space.name must be a text that is not empty, got ''"),
-        ({"family": "imagent"}, "search_space.family must be one of cifar, got 'imagent'"),
+        ({"family": "imagent"},
+         "search_space.family must be one of cifar, imagenet, got 'imagent' (did you mean imagenet?)"),
         ({"allow_unread": "no"}, "search_space.allow_unread must be true or false, got 'no'"),
         ({"pyramid": 1}, "search_space.pyramid must be a list such as [1, 2, 4], got 1"),
         ({"pyramid": [0]}, "search_space.pyramid entry must be an integer at least 1, got 0"),

@@ -58,7 +58,12 @@ def measure(architecture: Architecture) -> Complexity:
     """A cost without torch: a thousand parameters a block."""
     blocks = sum(stage.blocks for stage in architecture.stages)
     return Complexity(
-        params=1000 * blocks, macs=10_000 * blocks, paper_flops=1, serial_depth=4 * blocks, unread_groups=0
+        params=1000 * blocks,
+        macs=10_000 * blocks,
+        paper_flops=1,
+        serial_depth=4 * blocks,
+        unread_groups=0,
+        activation_bytes=1,
     )
 
 

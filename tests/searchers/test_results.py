@@ -15,7 +15,14 @@ from searchers.run_folder import RunFolder
 from seqconv.serialization import read_yaml
 
 ARCHITECTURE = seqconv.read_architecture("cifar_b_small")
-COSTS = {"params": 1234567, "macs": 22_000_000, "paper_flops": 23_000_000, "serial_depth": 41, "unread_groups": 3}
+COSTS = {
+    "params": 1234567,
+    "macs": 22_000_000,
+    "paper_flops": 23_000_000,
+    "activation_bytes": 5_000_000,
+    "serial_depth": 41,
+    "unread_groups": 3,
+}
 FACTS = {"dataset": "digits", "fingerprint": "abc", "architecture": ARCHITECTURE.to_dict(), **COSTS}
 KNOBS = {"stage1.window": 4, "stage1.form": "plain", "stage1.ratio": 1.0, "stage1.wide": True}
 

@@ -403,7 +403,10 @@ def test_the_tracker_is_told_of_a_trial(tmp_path: Path) -> None:
     search = session(tmp_path, tracker=tracker, trials=1)
     record = end(search, proposed(search).number)
     start, *logs, finished = tracker.of(record.number)
-    cost = {name: record.facts[name] for name in ("params", "macs", "paper_flops", "serial_depth", "unread_groups")}
+    cost = {
+        name: record.facts[name]
+        for name in ("params", "macs", "paper_flops", "serial_depth", "unread_groups", "activation_bytes")
+    }
     assert start == ("start", {**record.values, **cost, "fingerprint": record.fingerprint})
     assert logs == [("log", {"epoch": epoch, "validation_error": error}) for epoch, error in record.errors.items()]
     assert finished[0] == "finish"

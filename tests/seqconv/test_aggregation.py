@@ -1,14 +1,12 @@
 """How patterns are written, and which of them are one and the same."""
 
 import json
-import math
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqconv import aggregation
 from seqconv.aggregation import (
     DENSE,
     Dilated,
@@ -27,38 +25,7 @@ from seqconv.aggregation import (
 )
 from tests.seqconv.strategies import patterns
 
-groups = st.integers(1, 10)
-widths = st.none() | st.integers(1, 24)
 small = st.integers(1, 4)
-
-
-def adjacency(in_groups: int, out_groups: int, width: int | None) -> list[set[int]]:
-    everything = range(1 - in_groups, out_groups + 1)
-    reach = math.inf if width is None else width
-    return [{j for j in everything if i - reach <= j <= i - 1} for i in range(1, out_groups + 1)]
-
-
-@given(groups, groups, widths)
-def test_sources_are_those_of_the_equation(in_groups: int, out_groups: int, width: int | None) -> None:
-    expected = adjacency(in_groups, out_groups, width)
-    found = [list(aggregation.sources(i, in_groups, width)) for i in range(1, out_groups + 1)]
-    assert found == [sorted(reads) for reads in expected]
-    assert aggregation.source_pairs(in_groups, out_groups, width) == sum(map(len, expected))
-    read = set().union(*expected)
-    assert aggregation.unread_groups(in_groups, width) == len(set(range(1 - in_groups, 1)) - read)
-
-
-@given(groups, groups, widths, widths)
-def test_equal_adjacency_is_equal_canonical_width(g_in: int, g_out: int, one: int | None, other: int | None) -> None:
-    equal = adjacency(g_in, g_out, one) == adjacency(g_in, g_out, other)
-    canonical = [aggregation.canonical_width(width, g_in, g_out) for width in (one, other)]
-    assert equal == (canonical[0] == canonical[1])
-    assert adjacency(g_in, g_out, one) == adjacency(g_in, g_out, canonical[0])
-
-
-@given(groups, groups, widths)
-def test_every_step_waits_for_the_one_before(in_groups: int, out_groups: int, width: int | None) -> None:
-    assert aggregation.serial_depth(in_groups, out_groups, width) == out_groups
 
 
 @pytest.mark.parametrize(

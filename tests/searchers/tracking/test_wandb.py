@@ -102,7 +102,10 @@ def test_an_offline_search_reads_back(tmp_path: Path, monkeypatch: pytest.Monkey
         run = runs[f"tiny-digits-ab12-{record.number:04d}"]
         assert (run.settings["project"], run.settings["run_group"]) == ("windows", "tiny-digits-ab12")
         config = {name: value for name, value in run.settings["config"]["update"].items() if name != "_wandb"}
-        cost = {name: record.facts[name] for name in ("params", "macs", "paper_flops", "serial_depth", "unread_groups")}
+        cost = {
+            name: record.facts[name]
+            for name in ("params", "macs", "paper_flops", "serial_depth", "unread_groups", "activation_bytes")
+        }
         search_wide = {"trial": record.number, "searcher": "random", "seed": 0, "fingerprint": record.fingerprint}
         assert config == {**record.values, **cost, **search_wide}
         assert run.history == [{"epoch": epoch, "validation_error": error} for epoch, error in record.errors.items()]
