@@ -320,12 +320,14 @@ class _Activations:
         r = self.before[step]
         if self.norm is not None:
             r = self.norm.step(mine).again(r, *self.statistics[2 * step : 2 * step + 2])
+            return r.relu_() if self.activation else r
         return r.relu() if self.activation else r
 
     def backward(self, d: Tensor, activated: Tensor, step: int, mine: slice) -> Tensor:
+        """From the gradient of what `forward` gave to that of what it got. Overwrites `d` where that is dense."""
         d = dense(d)
         if self.activation:
-            d = torch.ops.aten.threshold_backward(d, activated, 0)
+            torch.ops.aten.threshold_backward.grad_input(d, activated, 0, grad_input=d)
         if self.norm is None or self.d_weight is None or self.d_bias is None:
             return d
         statistics = self.statistics[2 * step : 2 * step + 2]

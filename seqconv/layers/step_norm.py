@@ -22,9 +22,15 @@ class StepNorm(NamedTuple):
 
     @classmethod
     def of(cls, module: nn.BatchNorm2d | None) -> StepNorm | None:
-        """Counts the batch, as the module's own forward does; momentum None makes the running average a plain mean."""
+        """Counts the batch, as the module's own forward does; momentum None makes the running average a plain mean.
+
+        Raises:
+            ValueError: batch norm that is to be synchronised between processes, which a step's norm cannot be.
+        """
         if module is None:
             return None
+        if isinstance(module, nn.SyncBatchNorm):
+            raise ValueError("SeqConv2d cannot synchronise its batch norms between processes: keep nn.BatchNorm2d in it")
         momentum, mean, var, count = (
             module.momentum,
             module.running_mean,
