@@ -30,7 +30,7 @@ class StepNorm(NamedTuple):
         if module is None:
             return None
         if isinstance(module, nn.SyncBatchNorm):
-            raise ValueError("SeqConv2d cannot synchronise its batch norms between processes: keep nn.BatchNorm2d in it")
+            raise ValueError("SeqConv2d cannot synchronise its batch norms between processes: keep nn.BatchNorm2d")
         momentum, mean, var, count = (
             module.momentum,
             module.running_mean,
