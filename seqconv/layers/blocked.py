@@ -13,7 +13,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,47 +21,35 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from seqconv.layers.columns import Columns, Outputs, as_matrix, dense, empty, format_of, tile_slices
-from seqconv.layers.packing import Layout, pack_into, unpack
+from seqconv.layers.operation import Operation, Parameters
+from seqconv.layers.packing import pack_into, unpack
 from seqconv.layers.schedule import Block, Panel, Run
 from seqconv.layers.step_norm import StepNorm
 from seqconv.layers.streams import Streams
 
-if TYPE_CHECKING:
-    from seqconv.layers.seqconv import SeqConv2d
-
 
 def blocked_streams(
-    layer: SeqConv2d,
-    x_NCHW: Tensor,
-    shortcut_NCHW: Tensor | None,
-    reduce_norm: StepNorm | None,
-    norm: StepNorm | None,
-    *,
-    raw: bool,
+    op: Operation, parameters: Parameters, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, *, raw: bool
 ) -> Streams:
     """As `reference_streams` without dropout, up to rounding. Differentiable once.
 
     Args:
+        op: what to compute.
+        parameters: what to compute it with.
+        x_NCHW: the input.
+        shortcut_NCHW: added to the raw stream.
         raw: whether the raw stream is looked at; where it is not, `act` stands in its place.
     """
+    reduce_weight, weight, bias, reduce_norm, norm = parameters
     device = x_NCHW.device.type
     casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    tensors = [x_NCHW, shortcut_NCHW, layer.reduce_weight, layer.weight, layer.bias]
+    tensors = [x_NCHW, shortcut_NCHW, reduce_weight, weight, bias]
     if casts:
         tensors = [_autocast(tensor, torch.get_autocast_dtype(device)) for tensor in tensors]
-    operation = _Operation(
-        layout=layer.layout,
-        panels=layer.panels,
-        convolution=_Convolution(layer.stride, layer.padding, layer.dilation, layer.groups),
-        bottleneck=layer.reduce_weight is not None,
-        reduce_norm=reduce_norm,
-        norm=norm,
-        activation=layer.activation,
-        raw=raw and (norm is not None or layer.activation),
-    )
+    call = _Call(op, reduce_norm, norm, raw=raw and (norm is not None or op.activation))
     learned = [tensor for n in (reduce_norm, norm) for tensor in ((None, None) if n is None else (n.weight, n.bias))]
     with torch.autocast(device, enabled=False) if casts else contextlib.nullcontext():
-        act, *others = _Blocked.apply(operation, *tensors, *learned)
+        act, *others = _Blocked.apply(call, *tensors, *learned)
     return Streams(others[0] if others else act, act)
 
 
@@ -70,44 +58,15 @@ def _autocast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return tensor if tensor is None or tensor.dtype == torch.float64 else tensor.to(dtype)
 
 
-class _Convolution(NamedTuple):
-    """The geometry of a convolution, and its two directions."""
+@dataclass(frozen=True)
+class _Call:
+    """What one call of the function computes with beside its tensors."""
 
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-
-    def forward(self, x_NCHW: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return F.conv2d(x_NCHW, weight, bias, *self)
-
-    def backward(self, d_NCHW: Tensor, x_NCHW: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients with respect to x and the weight."""
-        geometry = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
-        wanted = (True, True, False)
-        d_x, d_weight, _ = torch.ops.aten.convolution_backward(d_NCHW, x_NCHW, weight, None, *geometry, wanted)
-        return d_x, d_weight
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Operation:
-    """What the function computes with beside its tensors."""
-
-    layout: Layout
-    panels: tuple[Panel, ...]
-    convolution: _Convolution
-    """Each step's own convolution: of all its sources in form plain, of its k reduced channels in a bottleneck."""
-    bottleneck: bool
+    op: Operation
     reduce_norm: StepNorm | None
     norm: StepNorm | None
-    activation: bool
     raw: bool
     """Whether the raw stream is returned too."""
-
-    @property
-    def aggregation(self) -> _Convolution:
-        """The convolution that reads the sources."""
-        return _Convolution() if self.bottleneck else self.convolution
 
 
 class _Forward:
@@ -115,21 +74,22 @@ class _Forward:
 
     def __init__(
         self,
-        op: _Operation,
+        call: _Call,
         x: Tensor,
         shortcut: Tensor | None,
         reduce: Tensor | None,
         weight: Tensor,
         bias: Tensor | None,
     ) -> None:
+        op = call.op
         self.op, self.packed, self.weight, self.bias = op, weight if reduce is None else reduce, weight, bias
         size = (-(-side // stride) for side, stride in zip(x.shape[2:], op.convolution.stride, strict=True))
         self.act = Outputs(op.layout, empty(x, x.shape[0], op.layout.out_channels, *size))
-        self.raw = Outputs(op.layout, torch.empty_like(self.act.whole)) if op.raw else None
+        self.raw = Outputs(op.layout, torch.empty_like(self.act.whole)) if call.raw else None
         self.shortcut = None if shortcut is None else Outputs(op.layout, shortcut)
         self.columns = Columns(op.layout, x, self.act)
-        self.inner = _Activations(op.reduce_norm, op.activation)
-        self.outer = _Activations(op.norm, op.activation)
+        self.inner = _Activations(call.reduce_norm, op.activation)
+        self.outer = _Activations(call.norm, op.activation)
 
     def run(self) -> None:
         made = [outputs for outputs in (self.act, self.raw) if outputs is not None]
@@ -195,7 +155,7 @@ class _Backward:
 
     def __init__(
         self,
-        op: _Operation,
+        call: _Call,
         x: Tensor,
         act: Tensor,
         reduce: Tensor | None,
@@ -203,14 +163,15 @@ class _Backward:
         d_act: Tensor | None,
         d_raw: Tensor | None,
     ) -> None:
+        op = call.op
         self.op, self.packed, self.weight = op, weight if reduce is None else reduce, weight
         self.act = Outputs(op.layout, act)
         self.given, self.d_act = d_act, Outputs(op.layout, torch.empty_like(act))
         self.d_raw = None if d_raw is None else Outputs(op.layout, d_raw)
         self.d_x = torch.empty_like(x)
         self.columns, self.d_columns = Columns(op.layout, x, self.act), Columns(op.layout, self.d_x, self.d_act)
-        self.inner = _Activations(op.reduce_norm, op.activation)
-        self.outer = _Activations(op.norm, op.activation)
+        self.inner = _Activations(call.reduce_norm, op.activation)
+        self.outer = _Activations(call.norm, op.activation)
         self.d_packed, self.d_weight = torch.empty_like(self.packed), torch.empty_like(weight)
         self.d_shortcut: Outputs | None = None
         self.d_bias: Tensor | None = None
@@ -336,19 +297,19 @@ class _Activations:
 
 
 class _Blocked(torch.autograd.Function):
-    """(op, x, shortcut, reduce_weight, weight, bias, the norms' weights and biases) to act, and raw where asked for."""
+    """(call, x, shortcut, reduce_weight, weight, bias, the norms' weights and biases) to act, and raw if asked for."""
 
     @staticmethod
-    def forward(ctx: Any, op: _Operation, *tensors: Any) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, call: _Call, *tensors: Any) -> tuple[Tensor, ...]:
         x, shortcut, reduce, weight, bias, *learned = tensors
-        run = _Forward(op, x, shortcut, reduce, weight, bias)
+        run = _Forward(call, x, shortcut, reduce, weight, bias)
         run.run()
-        if op.norm is None:
+        if call.norm is None:
             run.outer.before.clear()
         lists = (run.inner.before, run.inner.statistics, run.outer.before, run.outer.statistics)
-        ctx.op, ctx.lengths = op, [len(tensors) for tensors in lists]
+        ctx.call, ctx.lengths = call, [len(tensors) for tensors in lists]
         ctx.has_shortcut, ctx.has_bias = shortcut is not None, bias is not None
-        # The norms' parameters too, though `op` has them: autograd refuses to go back once a saved tensor has changed.
+        # The norms' parameters too, though `call` has them: autograd refuses to go back once a saved tensor changed.
         ctx.save_for_backward(x, run.act.whole, reduce, weight, *learned, *itertools.chain(*lists))
         ctx.set_materialize_grads(False)
         return (run.act.whole,) if run.raw is None else (run.act.whole, run.raw.whole)
@@ -357,13 +318,13 @@ class _Blocked(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_act: Tensor | None, d_raw: Tensor | None = None) -> tuple[Any, ...]:
         x, act, reduce, weight, _, _, _, _, *kept = ctx.saved_tensors
-        run = _Backward(ctx.op, x, act, reduce, weight, d_act, d_raw)
+        run = _Backward(ctx.call, x, act, reduce, weight, d_act, d_raw)
         inner, outer = run.inner, run.outer
         inner.before, inner.statistics, outer.before, outer.statistics = _split(kept, ctx.lengths)
-        run.d_shortcut = Outputs(ctx.op.layout, torch.empty_like(act)) if ctx.has_shortcut else None
+        run.d_shortcut = Outputs(ctx.call.op.layout, torch.empty_like(act)) if ctx.has_shortcut else None
         run.d_bias = weight.new_empty(act.shape[1]) if ctx.has_bias else None
         run.run()
-        d_weights = (run.d_packed, run.d_weight) if ctx.op.bottleneck else (None, run.d_packed)
+        d_weights = (run.d_packed, run.d_weight) if ctx.call.op.bottleneck else (None, run.d_packed)
         d_shortcut = None if run.d_shortcut is None else run.d_shortcut.whole
         d_norms = (inner.d_weight, inner.d_bias, outer.d_weight, outer.d_bias)
         return None, run.d_x, d_shortcut, *d_weights, run.d_bias, *d_norms

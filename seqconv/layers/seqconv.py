@@ -22,6 +22,7 @@ from seqconv.adjacency import Adjacency
 from seqconv.aggregation import Pattern, Window, parse_pattern
 from seqconv.layers.blocked import blocked_streams
 from seqconv.layers.initialization import init_weight
+from seqconv.layers.operation import Convolution, Operation, Parameters
 from seqconv.layers.packing import Layout
 from seqconv.layers.reference import reference_streams
 from seqconv.layers.schedule import cheapest_panel, schedule
@@ -145,6 +146,13 @@ class SeqConv2d(nn.Module):
         self.bias = nn.Parameter(torch.empty(emitted, **made)) if bias else None
         is_read = self.output == "act" or self.extends or self.adjacency.serial_depth > 1
         self.norm = nn.BatchNorm2d(emitted, **made) if norm and is_read else None
+        self.operation = Operation(
+            layout=self.layout,
+            panels=self.panels,
+            convolution=Convolution(self.stride, self.padding, self.dilation, self.groups),
+            bottleneck=form == "bottleneck",
+            activation=activation,
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -203,12 +211,13 @@ class SeqConv2d(nn.Module):
         return self._aggregate(self.shrinking(x_NCHW).act, shortcut_NCHW, raw)
 
     def _aggregate(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, raw: bool) -> Streams:
-        reduce_norm, norm = StepNorm.of(self.reduce_norm), StepNorm.of(self.norm)
+        norms = StepNorm.of(self.reduce_norm), StepNorm.of(self.norm)
+        parameters = Parameters(self.reduce_weight, self.weight, self.bias, *norms)
+        dropout = self.dropout if self.training else 0.0
         # The backward pass of torch's batch norm divides by the number of images.
-        is_empty = x_NCHW.numel() == 0
-        if self.plan == "reference" or (self.dropout > 0 and self.training) or is_empty:
-            return reference_streams(self, x_NCHW, shortcut_NCHW, reduce_norm, norm)
-        return blocked_streams(self, x_NCHW, shortcut_NCHW, reduce_norm, norm, raw=raw)
+        if self.plan == "reference" or dropout > 0 or x_NCHW.numel() == 0:
+            return reference_streams(self.operation, parameters, x_NCHW, shortcut_NCHW, dropout=dropout)
+        return blocked_streams(self.operation, parameters, x_NCHW, shortcut_NCHW, raw=raw)
 
     def _adjacency(self, out_channels: int) -> Adjacency:
         in_groups = -(-self.in_channels // self.group_width)

@@ -1,0 +1,62 @@
+"""What a layer computes, as plain data that every plan reads, and the tensors it computes with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from seqconv.layers.packing import Layout
+from seqconv.layers.schedule import Panel
+from seqconv.layers.step_norm import StepNorm
+
+
+class Convolution(NamedTuple):
+    """The geometry of a convolution, and its two directions."""
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def forward(self, x_NCHW: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """As `F.conv2d`."""
+        return F.conv2d(x_NCHW, weight, bias, *self)
+
+    def backward(self, d_NCHW: Tensor, x_NCHW: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients with respect to x and the weight."""
+        geometry = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
+        wanted = (True, True, False)
+        d_x, d_weight, _ = torch.ops.aten.convolution_backward(d_NCHW, x_NCHW, weight, None, *geometry, wanted)
+        return d_x, d_weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A layer without its tensors."""
+
+    layout: Layout
+    panels: tuple[Panel, ...]
+    """In which order the blocked plan computes the steps."""
+    convolution: Convolution
+    """Each step's own convolution: of all its sources in form plain, of its k reduced channels in a bottleneck."""
+    bottleneck: bool
+    activation: bool
+
+    @property
+    def aggregation(self) -> Convolution:
+        """The convolution that reads the sources."""
+        return Convolution() if self.bottleneck else self.convolution
+
+
+class Parameters(NamedTuple):
+    """The tensors of a layer, and its norms as they are in this call."""
+
+    reduce_weight: Tensor | None
+    weight: Tensor
+    bias: Tensor | None
+    reduce_norm: StepNorm | None
+    norm: StepNorm | None
