@@ -436,7 +436,7 @@ def test_panels_are_the_ones_asked_for_or_the_cheapest(form: str) -> None:
 
 
 @pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("channels", [(8, 12), (8, 8)], ids=str)
+@pytest.mark.parametrize("channels", [(8, 12), (8, 10), (8, 8)], ids=str)
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("pattern", ["1G", "regular"])
 def test_the_stream_that_forward_returns(pattern: str, stride: int, channels: tuple[int, int], plan: str) -> None:
@@ -444,7 +444,7 @@ def test_the_stream_that_forward_returns(pattern: str, stride: int, channels: tu
     fields: dict[str, Any] = {"stride": stride, "group_width": 2, "plan": plan, "pattern": pattern, **STEP}
     act, raw = (SeqConv2d(*channels, output=output, dtype=torch.float64, **fields) for output in ("act", "raw"))
     randomised(act)
-    extends = stride == 2 and channels == (8, 12) and pattern == "1G"
+    extends = stride == 2 and channels[1] > 8 and pattern == "1G"
     unread = "norm." if pattern == "regular" else "shrinking.norm." if extends else "no norm"
     assert raw.state_dict().keys() == {name for name in act.state_dict() if not name.startswith(unread)}
     raw.load_state_dict({name: tensor for name, tensor in act.state_dict().items() if name in raw.state_dict()})
