@@ -115,7 +115,9 @@ class SeqConv2d(nn.Module):
         self.dropout = validation.number("dropout", dropout, low=0, high=0.99)
         if plan == "blocked" and dropout > 0:
             raise ValueError(f"plan blocked cannot drop channels afresh in each step, got dropout {dropout}: take auto")
-        self.activation, self.zero_init = activation, zero_init
+        validation.boolean("norm", norm)
+        self.activation = validation.boolean("activation", activation)
+        self.zero_init = validation.boolean("zero_init", zero_init)
         bias = not norm if bias is None else bias
         validation.one_of("padding_mode", padding_mode, ("zeros",))
 
