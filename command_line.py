@@ -101,6 +101,9 @@ def explain(error: Exception, file: Path) -> str:
         )
     if match := re.search(r"Could not override '([^']+)'", text):
         name = match[1]
+        if name in _keys(file):
+            group = name.partition(".")[0]
+            return f"{name} takes a value or the keys that it has: what has others goes into a file in conf/{group}/"
         return f"no configuration key or group {name!r}{_near_keys(name, file)}. See --help"
     if match := re.search(r"Could not find '([^'/]+)/([^']+)'", text):
         return _unknown_option(file, match[1], match[2])
