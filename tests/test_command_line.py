@@ -211,7 +211,7 @@ def test_a_bug_in_a_constructor_is_not_taken_for_bad_input() -> None:
         ("search_space.stage1.windw=1", "no configuration key or group 'search_space.stage1.windw' (did you mean "),
         (
             "search_space.stage3.window={type: categorical, choices: [log]}",
-            "search_space.stage3.window takes a value or the keys that it has: what has others goes into a file in conf",
+            "search_space.stage3.window takes a value or the keys that it has: what has others goes into a file in",
         ),
         ("xyzzy=1", "no configuration key or group 'xyzzy'; groups are search_space, searcher, scheduler, dataset, "),
         ("+trails=3", "no configuration key 'trails'. See --help"),
