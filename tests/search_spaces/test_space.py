@@ -78,6 +78,7 @@ def test_spaces_that_differ_have_another_plain_form() -> None:
 def test_sizes_of_the_delivered_spaces() -> None:
     assert {option: size(delivered(option)) for option in DELIVERED} == {
         "windowed": (2 * 3 * 8 * 2) ** 3,
+        "patterns": (2 * 3 * 9 * 2) ** 3,
         "dense": (2 * 3 * 2) ** 3,
         "fixed": 1,
     }
