@@ -240,9 +240,7 @@ _aten = torch.ops.aten
 _SLOW = {
     _aten.add.Tensor,
     _aten.cat.default,
-    _aten.constant_pad_nd.default,
     _aten.convolution.default,
-    _aten.index_select.default,
     _aten.native_batch_norm.default,
     _aten.relu.default,
 }

@@ -22,8 +22,6 @@ from seqconv.layers.streams import Streams
 class Convolution(nn.Module):
     """3x3 convolution of the image or of the act stream, batch norm, ReLU."""
 
-    serial_depth, unread_groups = 1, 0
-
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
         self.out_channels, self.stride = out_channels, stride
@@ -45,7 +43,6 @@ class Head(nn.Module):
         super().__init__()
         self.out_channels = width
         self.layer = _seqconv(in_channels, width, stage, window=DENSE)
-        self.serial_depth, self.unread_groups = self.layer.serial_depth, self.layer.unread_groups
 
     def forward(self, streams: Streams) -> Streams:
         return self.layer.streams(streams.act)
@@ -61,8 +58,6 @@ class Block(nn.Module):
         self.out_channels = width
         self.layer_a = _seqconv(width, width, stage, dropout=dropout)
         self.layer_b = _seqconv(width, width, stage, dropout=dropout, zero_init=True)
-        self.serial_depth = self.layer_a.serial_depth + self.layer_b.serial_depth
-        self.unread_groups = self.layer_a.unread_groups + self.layer_b.unread_groups
 
     def forward(self, streams: Streams) -> Streams:
         return self.layer_b.streams(self.layer_a(streams.act), streams.raw)
@@ -80,8 +75,6 @@ class Downsample(nn.Module):
         self.shrinking = nn.Conv2d(wide, wide, 3, stride=2, padding=1, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(wide)
         init_conv(self.shrinking)
-        self.serial_depth = self.extension.serial_depth + 1
-        self.unread_groups = self.extension.unread_groups
 
     def forward(self, streams: Streams) -> Streams:
         raw = self.shrinking(torch.cat([streams.act, self.extension(streams.act)], dim=1))
@@ -90,8 +83,6 @@ class Downsample(nn.Module):
 
 class Blender(nn.Module):
     """Channel dropout, 1x1 convolution of the act stream, batch norm, ReLU: the features that are pooled."""
-
-    serial_depth, unread_groups = 1, 0
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -107,16 +98,12 @@ class Blender(nn.Module):
 class GlobalPool(nn.Module):
     """Average over all positions: (N, C, H, W) to (N, C)."""
 
-    serial_depth, unread_groups = 0, 0
-
     def forward(self, features_NCHW: Tensor) -> Tensor:
         return features_NCHW.mean((2, 3))
 
 
 class Classifier(nn.Linear):
     """(N, C) features to (N, classes) logits."""
-
-    serial_depth, unread_groups = 1, 0
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__(width, classes)

@@ -8,11 +8,7 @@ from torch import nn
 
 
 class Part(NamedTuple):
-    """A module that is still to be built. Hashable, so that what was measured of one part holds for its equals.
-
-    A part's module says `serial_depth`, the convolutions (or the linear layer) on its longest chain, and
-    `unread_groups`, the input groups that none of its steps reads.
-    """
+    """A module that is still to be built. Hashable, so that what was measured of one part holds for its equals."""
 
     kind: type[nn.Module]
     args: tuple[Any, ...]

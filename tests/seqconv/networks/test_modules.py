@@ -50,9 +50,9 @@ def test_convolution_reads_an_image_or_the_act_stream(stride: int, groups: int) 
 def test_the_head_is_dense_in_the_groups_and_form_of_the_stage(form: str) -> None:
     stage = Stage(blocks=1, group_width=8, window=Window(groups=1), **FORMS[form])
     head = Head(16, 64, stage)
-    assert (head.layer.group_width, head.layer.out_groups, head.unread_groups) == (8, 8, 0)
+    assert (head.layer.group_width, head.layer.out_groups, head.layer.unread_groups) == (8, 8, 0)
     depth = {"plain": 8}.get(form, 16)
-    assert head.serial_depth == depth
+    assert head.layer.serial_depth == depth
     bottleneck = 8 * 8 * sum(2 + i for i in range(8)) + 9 * 8 * 64 // stage.subgroups + 4 * 64
     plain = 9 * 8 * 8 * sum(2 + i for i in range(8)) + 2 * 64
     assert sum(p.numel() for p in head.parameters()) == (plain if form == "plain" else bottleneck)
@@ -70,7 +70,7 @@ def test_downsampling_reads_the_input_and_its_extension() -> None:
     assert torch.equal(after.raw, down.shrinking(seen[0]))
     assert torch.equal(after.act, torch.relu(down.norm(after.raw)))
     assert (down.shrinking.groups, down.shrinking.stride) == (4, (2, 2))
-    assert (down.extension.group_width, down.extension.out_groups, down.unread_groups) == (8, 4, 3)
+    assert (down.extension.group_width, down.extension.out_groups, down.extension.unread_groups) == (8, 4, 3)
 
 
 def test_the_blender_drops_whole_channels() -> None:
