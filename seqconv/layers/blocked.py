@@ -110,11 +110,9 @@ class _Forward:
     def total(self, sums: dict[Run, Tensor], step: int) -> Tensor:
         """All that a step reads, in memory of its own: it is kept for the backward pass."""
         steps = (step, step + 1)
-        return (
-            sums[steps]
-            if steps in sums
-            else self.pending(sums, steps).clone(memory_format=format_of(self.columns.inputs))
-        )
+        if steps in sums:
+            return sums[steps]
+        return self.pending(sums, steps).clone(memory_format=format_of(self.columns.inputs))
 
     def pending(self, sums: dict[Run, Tensor], steps: Run) -> Tensor:
         """What the steps have read so far: some channels of the last sum that was made for all of them."""
@@ -172,7 +170,8 @@ class _Backward:
         self.columns, self.d_columns = Columns(op.layout, x, self.act), Columns(op.layout, self.d_x, self.d_act)
         self.inner = _Activations(call.reduce_norm, op.activation)
         self.outer = _Activations(call.norm, op.activation)
-        self.d_packed, self.d_weight = torch.empty_like(self.packed), torch.empty_like(weight)
+        self.d_packed = torch.empty_like(self.packed)
+        self.d_weight = torch.empty_like(weight) if op.bottleneck else None
         self.d_shortcut: Outputs | None = None
         self.d_bias: Tensor | None = None
 
@@ -221,7 +220,7 @@ class _Backward:
             self.d_shortcut[mine].copy_(d)
         if self.d_bias is not None:
             self.d_bias[channels] = d.sum((0, 2, 3))
-        if not op.bottleneck:
+        if self.d_weight is None:
             return d
         h = self.inner.again(step, channels)
         d, self.d_weight[channels] = op.convolution.backward(d, h, self.weight[channels])
@@ -265,24 +264,34 @@ class _Activations:
         self.norm, self.activation = norm, activation
         self.before: list[Tensor] = []
         self.statistics: list[Tensor] = []
-        self.d_weight = None if norm is None else torch.empty_like(norm.weight)
-        self.d_bias = None if norm is None else torch.empty_like(norm.bias)
+        self.d_weight: Tensor | None = None
+        self.d_bias: Tensor | None = None
+
+    def restore(self, before: list[Tensor], statistics: list[Tensor]) -> None:
+        """Go on in the backward pass with what the forward pass kept."""
+        self.before, self.statistics = before, statistics
+        if self.norm is not None:
+            self.d_weight, self.d_bias = torch.empty_like(self.norm.weight), torch.empty_like(self.norm.bias)
 
     def forward(self, r: Tensor, mine: slice) -> Tensor:
         self.before.append(r)
         if self.norm is not None:
             r, *statistics = self.norm.step(mine).forward(r)
             self.statistics += statistics
-            return r.relu_() if self.activation else r
-        return r.relu() if self.activation else r
+        return self._rectified(r)
 
     def again(self, step: int, mine: slice) -> Tensor:
         """What `forward` gave."""
         r = self.before[step]
         if self.norm is not None:
             r = self.norm.step(mine).again(r, *self.statistics[2 * step : 2 * step + 2])
-            return r.relu_() if self.activation else r
-        return r.relu() if self.activation else r
+        return self._rectified(r)
+
+    def _rectified(self, r: Tensor) -> Tensor:
+        """In place where the norm has just made `r`; else it is kept as it was."""
+        if not self.activation:
+            return r
+        return r.relu() if self.norm is None else r.relu_()
 
     def backward(self, d: Tensor, activated: Tensor, step: int, mine: slice) -> Tensor:
         """From the gradient of what `forward` gave to that of what it got. Overwrites `d` where that is dense."""
@@ -320,7 +329,9 @@ class _Blocked(torch.autograd.Function):
         x, act, reduce, weight, _, _, _, _, *kept = ctx.saved_tensors
         run = _Backward(ctx.call, x, act, reduce, weight, d_act, d_raw)
         inner, outer = run.inner, run.outer
-        inner.before, inner.statistics, outer.before, outer.statistics = _split(kept, ctx.lengths)
+        before, statistics, outer_before, outer_statistics = _split(kept, ctx.lengths)
+        inner.restore(before, statistics)
+        outer.restore(outer_before, outer_statistics)
         run.d_shortcut = Outputs(ctx.call.op.layout, torch.empty_like(act)) if ctx.has_shortcut else None
         run.d_bias = weight.new_empty(act.shape[1]) if ctx.has_bias else None
         run.run()

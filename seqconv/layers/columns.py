@@ -16,7 +16,7 @@ from seqconv.layers.packing import Layout
 from seqconv.layers.schedule import Block, Run
 
 TILE_BYTES = 1 << 20
-"""What is gathered at a time on a CPU: half of a core's level 2 cache."""
+"""What is gathered at a time on a CPU: about a core's level 2 cache."""
 MIN_IMAGES = 16
 """Of a tile that a 1x1 convolution reads: torch computes smaller ones another way on one thread, which is slower."""
 
