@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from seqconv.layers.columns import Columns, Outputs, as_matrix, dense, empty, format_of, tile_slices
+from seqconv.layers.columns import Columns, Outputs, dense, empty, format_of, tile_slices
 from seqconv.layers.operation import Operation, Parameters
 from seqconv.layers.packing import pack_into, unpack
 from seqconv.layers.schedule import Block, Panel, Run
@@ -229,8 +229,7 @@ class _Backward:
     def convolved(self, block: Block, d: Tensor) -> None:
         """Add what the block's steps say to the gradients of its sources and of its weight."""
         weight = unpack(self.packed, self.op.layout, block, format_of(self.d_x))
-        is_product = self.op.bottleneck and format_of(self.d_x) == torch.channels_last
-        d_weight = self.multiplied(block, d, weight) if is_product else self.correlated(block, d, weight)
+        d_weight = (self.multiplied if self.op.bottleneck else self.correlated)(block, d, weight)
         pack_into(self.d_packed, d_weight, self.op.layout, block)
 
     def correlated(self, block: Block, d: Tensor, weight: Tensor) -> Tensor:
@@ -245,10 +244,10 @@ class _Backward:
         return total
 
     def multiplied(self, block: Block, d: Tensor, weight: Tensor) -> Tensor:
-        """The same for a 1x1 convolution in channels_last: the weight's gradient reads its sources where they are."""
-        d_weight, d_MC = torch.empty_like(weight), as_matrix(d)
+        """The same for a 1x1 convolution, whose sources need not stand side by side."""
+        d_weight = torch.empty_like(weight)
         for view, place in self.columns.views(block.sources):
-            torch.mm(d_MC.t(), as_matrix(view), out=d_weight[:, place, 0, 0])
+            d_weight[:, place] = self.op.aggregation.weight_gradient(d, dense(view), weight[:, place])
         transposed, targets = weight.transpose(0, 1), self.d_columns.targets(block)
         for images in tile_slices(d, weight):
             d_sources = F.conv2d(d[images], transposed)

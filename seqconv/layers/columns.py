@@ -1,6 +1,6 @@
 """A layer's channels as columns of groups, for the blocked plan: gathered by the run, written panel by panel.
 
-Shape suffixes: N batch, C channels, H height, W width, M = N * H * W.
+Shape suffixes: N batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -182,8 +182,3 @@ def is_dense(tensor_NCHW: Tensor) -> bool:
 def dense(tensor_NCHW: Tensor) -> Tensor:
     """The tensor itself, or some channels of one copied together."""
     return tensor_NCHW if is_dense(tensor_NCHW) else tensor_NCHW.clone(memory_format=format_of(tensor_NCHW))
-
-
-def as_matrix(channels_last_NCHW: Tensor) -> Tensor:
-    """(M, C): the pixels of all images as rows, without a copy."""
-    return channels_last_NCHW.permute(0, 2, 3, 1).flatten(0, 2)

@@ -28,10 +28,17 @@ class Convolution(NamedTuple):
 
     def backward(self, d_NCHW: Tensor, x_NCHW: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients with respect to x and the weight."""
-        geometry = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
-        wanted = (True, True, False)
-        d_x, d_weight, _ = torch.ops.aten.convolution_backward(d_NCHW, x_NCHW, weight, None, *geometry, wanted)
+        d_x, d_weight, _ = self._backward(d_NCHW, x_NCHW, weight, (True, True, False))
         return d_x, d_weight
+
+    def weight_gradient(self, d_NCHW: Tensor, x_NCHW: Tensor, weight: Tensor) -> Tensor:
+        """The second of `backward` alone."""
+        return self._backward(d_NCHW, x_NCHW, weight, (False, True, False))[1]
+
+    def _backward(self, d: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]) -> tuple[Tensor, ...]:
+        geometry = (self.stride, self.padding, self.dilation, False, (0, 0), self.groups)
+        gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(d, x, weight, None, *geometry, wanted)
+        return gradients
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqconv.layers import folded_norm
+
 
 class StepNorm(NamedTuple):
     """What `nn.BatchNorm2d` hands to `F.batch_norm` in one call of the layer, for all of its channels."""
@@ -62,7 +64,14 @@ class StepNorm(NamedTuple):
         weight, bias, mean, var, training, momentum, eps = self
         if training and x_NCHW.numel() == x_NCHW.shape[1]:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {x_NCHW.shape}")
-        return torch.native_batch_norm(x_NCHW, weight, bias, mean, var, training, momentum, eps)
+        if not (training and folded_norm.folds(x_NCHW, weight)):
+            return torch.native_batch_norm(x_NCHW, weight, bias, mean, var, training, momentum, eps)
+        batch_mean, batch_var = folded_norm.mean_and_variance(x_NCHW)
+        values = x_NCHW.numel() // x_NCHW.shape[1]
+        mean.lerp_(batch_mean, momentum)
+        var.lerp_(batch_var * (values / (values - 1)), momentum)
+        normalised = torch.native_batch_norm(x_NCHW, weight, bias, batch_mean, batch_var, False, 0.0, eps)[0]
+        return normalised, batch_mean, (batch_var + eps).rsqrt()
 
     def again(self, x_NCHW: Tensor, mean: Tensor, inverse_deviation: Tensor) -> Tensor:
         """What `forward` gave, without a second update of the running statistics."""
@@ -76,6 +85,8 @@ class StepNorm(NamedTuple):
         self, d_NCHW: Tensor, x_NCHW: Tensor, mean: Tensor, inverse_deviation: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients with respect to x, the weight and the bias."""
+        if self.training and all(folded_norm.folds(tensor, self.weight) for tensor in (x_NCHW, d_NCHW)):
+            return folded_norm.backward(d_NCHW, x_NCHW, self.weight, mean, inverse_deviation, self.eps)
         saved = (self.running_mean, self.running_var, mean, inverse_deviation)
         wanted = (True, True, True)
         d_x, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seqconv.aggregation import DENSE
 from seqconv.layers import columns
-from seqconv.layers.columns import Outputs, as_matrix, dense, empty, format_of, is_dense, tile_slices
+from seqconv.layers.columns import Outputs, dense, empty, format_of, is_dense, tile_slices
 from seqconv.layers.packing import Layout
 
 LAYOUT = Layout(DENSE.adjacency(2, 4), 4, 2)
@@ -52,14 +52,6 @@ def test_formats(memory_format: torch.memory_format) -> None:
     assert made.shape == (2, 7, 3, 3)
     assert made.dtype == torch.float64
     assert made.is_contiguous(memory_format=memory_format)
-
-
-def test_pixels_as_rows() -> None:
-    x = torch.rand(3, 6, 4, 5).to(memory_format=torch.channels_last)
-    for view in (x, x[:, 2:4]):
-        matrix = as_matrix(view)
-        assert matrix.data_ptr() == view.data_ptr(), "not a copy"
-        assert torch.equal(matrix[1 * 20 + 2 * 5 + 3], view[1, :, 2, 3])
 
 
 def test_a_panel_stands_in_for_its_part_of_the_whole() -> None:
