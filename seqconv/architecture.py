@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import Any
 
 from seqconv import validation
@@ -56,6 +57,13 @@ class Stage:
         if self.subgroups > 1 and self.form != "bottleneck":
             raise ValueError(f"subgroups above 1 need form bottleneck, got {self.subgroups} in form {self.form}")
 
+    @property
+    def form_name(self) -> str:
+        """plain, B or B/S, as the paper abbreviates them."""
+        if self.form == "plain":
+            return "plain"
+        return "B" if self.subgroups == 1 else f"B/{self.subgroups}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the fields."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -88,14 +96,16 @@ class Architecture:
     Stage s has `base * widening * pyramid[s] / pyramid[0]` channels, base being the family's BASE_WIDTH.
 
     Raises:
-        ValueError: a width that does not split into whole groups, naming the stage, its width and the divisors allowed,
-            or a pattern that is not defined for the groups of a layer, naming the stage.
+        ValueError: a widening that leaves no whole number of channels, a width that does not split into whole groups,
+            naming the stage, its width and the divisors allowed, or a pattern that is not defined for the groups of a
+            layer, naming the stage.
     """
 
     stages: tuple[Stage, ...]
     """The residual stages, highest resolution first."""
-    widening: int = 1
-    """W, multiplies every stage's width."""
+    widening: float = 1
+    """W, multiplies every stage's width: an integer, or a float of which `base` makes a whole number of channels. A
+    float without a fraction becomes an integer."""
     pyramid: tuple[int, ...] = ()
     """p, relative widths of the stages, strictly increasing; where none are given, those of the family."""
     family: str = "cifar"
@@ -105,14 +115,14 @@ class Architecture:
         object.__setattr__(self, "stages", tuple(self.stages))
         validation.one_of("family", self.family, BASE_WIDTH)
         object.__setattr__(self, "pyramid", tuple(self.pyramid) or PYRAMID[self.family])
-        validation.integer("widening", self.widening)
+        object.__setattr__(self, "widening", _widening(self.widening, self.family))
         if not self.stages or len(self.stages) != len(self.pyramid):
             raise ValueError(f"pyramid needs one entry a stage, got {list(self.pyramid)} for {len(self.stages)} stages")
         for p in self.pyramid:
             validation.integer("pyramid entry", p)
         if any(wider <= p for p, wider in itertools.pairwise(self.pyramid)):
             raise ValueError(f"pyramid must increase strictly, got {list(self.pyramid)}")
-        base = BASE_WIDTH[self.family] * self.widening
+        base = self._first_width
         for p in self.pyramid:
             if base * p % self.pyramid[0]:
                 raise ValueError(f"width {base} * {p} / {self.pyramid[0]} is no integer: change widening or pyramid")
@@ -149,8 +159,16 @@ class Architecture:
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each stage."""
-        base = BASE_WIDTH[self.family] * self.widening
-        return tuple(base * p // self.pyramid[0] for p in self.pyramid)
+        return tuple(self._first_width * p // self.pyramid[0] for p in self.pyramid)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """G of each stage, the groups of its width."""
+        return tuple(width // stage.group_width for stage, width in zip(self.stages, self.widths, strict=True))
+
+    @property
+    def _first_width(self) -> int:
+        return int(BASE_WIDTH[self.family] * self.widening)
 
     def canonical(self) -> Architecture:
         """The same network with the pyramid in lowest terms and every pattern in its canonical form."""
@@ -168,7 +186,7 @@ class Architecture:
         return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, strings and integers with schema and version, ready for YAML or JSON."""
+        """Plain lists, strings and numbers with schema and version, ready for YAML or JSON."""
         return {
             "schema": SCHEMA,
             "version": VERSION,
@@ -199,8 +217,8 @@ class Architecture:
     def describe(self) -> str:
         """One line: widening, then per stage blocks x groups of k, window and form."""
         return f"W{self.widening} " + " | ".join(
-            f"{s.blocks}x{width // s.group_width}g{s.group_width} w={s.window} {_form_name(s)}"
-            for s, width in zip(self.stages, self.widths, strict=True)
+            f"{s.blocks}x{groups}g{s.group_width} w={s.window} {s.form_name}"
+            for s, groups in zip(self.stages, self.groups, strict=True)
         )
 
 
@@ -220,6 +238,22 @@ def check_schema(where: str, data: Any, schema: str, version: int) -> None:
         raise ValueError(f"{where}: version {found} is newer than {version}, the newest this release reads: upgrade it")
 
 
+def _widening(value: Any, family: str) -> float:
+    """A positive multiple of 1 / base, as an int where it is whole; a float holds every one that is not."""
+    base = BASE_WIDTH[family]
+    allowed = f"widening must be a multiple of 1/{base} above 0, as the base width of {family} is {base} channels"
+    # A bool is an int, and NaN is neither above 0 nor below infinity.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"{allowed}, got {value!r}")
+    channels = Fraction(value) * base
+    if channels.denominator != 1:
+        near = [str(n / base) for n in (math.floor(channels), math.ceil(channels)) if n]
+        raise ValueError(
+            f"{allowed}, got {value!r}; next to it {'are' if len(near) > 1 else 'is'} {' and '.join(near)}"
+        )
+    return int(channels) // base if channels % base == 0 else float(channels / base)
+
+
 def _divides(what: str, divisor: int, totals: Mapping[str, int]) -> None:
     for of, total in totals.items():
         if total % divisor:
@@ -230,9 +264,3 @@ def _divides(what: str, divisor: int, totals: Mapping[str, int]) -> None:
 def _divisors(number: int) -> list[int]:
     small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
     return sorted({*small, *(number // d for d in small)})
-
-
-def _form_name(stage: Stage) -> str:
-    if stage.form == "plain":
-        return "plain"
-    return "B" if stage.subgroups == 1 else f"B/{stage.subgroups}"

@@ -1,5 +1,7 @@
 """Random patterns and architectures for hypothesis, small enough to enumerate by hand."""
 
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 
 from seqconv.aggregation import (
@@ -17,6 +19,8 @@ from seqconv.aggregation import (
     Window,
 )
 from seqconv.architecture import Architecture, Stage
+
+PYRAMIDS = ((1,), (1, 2), (2, 4), (1, 3), (1, 2, 4), (2, 4, 8))
 
 windows = st.one_of(
     st.just(DENSE),
@@ -41,15 +45,17 @@ def patterns(in_groups: int, out_groups: int) -> st.SearchStrategy[Pattern]:
 
 
 @st.composite
-def architectures(draw: st.DrawFn, *, any_pattern: bool = False) -> Architecture:
-    """Valid architectures of one to three stages, up to 192 channels in groups of 8 or 16."""
-    pyramid = draw(st.sampled_from([(1,), (1, 2), (2, 4), (1, 3), (1, 2, 4), (2, 4, 8)]))
-    widening = draw(st.integers(1, 3))
-    widths = [16 * widening * p // pyramid[0] for p in pyramid]
+def architectures(
+    draw: st.DrawFn, *, any_pattern: bool = False, pyramids: Sequence[tuple[int, ...]] = PYRAMIDS
+) -> Architecture:
+    """Valid architectures of as many stages as the pyramids have, up to 192 channels in groups of 8 or 16."""
+    pyramid = draw(st.sampled_from(pyramids))
+    widening = draw(st.sampled_from([1, 1.5, 2, 2.5, 3]))
+    widths = [int(16 * widening) * p // pyramid[0] for p in pyramid]
     stages = []
     for width, wider in zip(widths, [*widths[1:], 0], strict=True):
         form = draw(st.sampled_from(["plain", "bottleneck"]))
-        group_width = draw(st.sampled_from([8, 16]))
+        group_width = draw(st.sampled_from([k for k in (8, 16) if width % k == wider % k == 0]))
         groups = width // group_width
         steps = max(groups, (wider - width) // group_width)
         stages.append(

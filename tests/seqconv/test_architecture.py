@@ -1,6 +1,8 @@
 import itertools
 import json
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from seqconv.architecture import Architecture, Stage
 from tests.seqconv.strategies import architectures, patterns
 
 STAGE = Stage(blocks=1, group_width=8)
+WIDENING = "widening must be a multiple of 1/16 above 0, as the base width of cifar is 16 channels"
 PLAIN_DATA: dict[str, Any] = {
     "schema": "seqconv.architecture",
     "version": 1,
@@ -56,7 +59,24 @@ def test_stage_refuses(fields: dict[str, Any], message: str) -> None:
         ({"pyramid": (1, "2")}, "pyramid entry must be an integer at least 1, got '2'"),
         ({"pyramid": (0, 1)}, "pyramid entry must be an integer at least 1, got 0"),
         ({"pyramid": (3, 4)}, "width 32 * 4 / 3 is no integer: change widening or pyramid"),
-        ({"widening": 0}, "widening must be an integer at least 1, got 0"),
+        ({"widening": 0}, f"{WIDENING}, got 0"),
+        ({"widening": -1.5}, f"{WIDENING}, got -1.5"),
+        ({"widening": True}, f"{WIDENING}, got True"),
+        ({"widening": "2"}, f"{WIDENING}, got '2'"),
+        ({"widening": None}, f"{WIDENING}, got None"),
+        ({"widening": math.nan}, f"{WIDENING}, got nan"),
+        ({"widening": math.inf}, f"{WIDENING}, got inf"),
+        ({"widening": 2.1}, f"{WIDENING}, got 2.1; next to it are 2.0625 and 2.125"),
+        ({"widening": 0.01}, f"{WIDENING}, got 0.01; next to it is 0.0625"),
+        (
+            {"widening": 1 / 128, "family": "imagenet"},
+            "widening must be a multiple of 1/64 above 0, as the base width of imagenet is 64 channels, got 0.0078125; "
+            "next to it is 0.015625",
+        ),
+        (
+            {"widening": 2.0625},
+            "stage 1: group_width must divide its width 33, got 8; allowed are 1, 3, 11, 33",
+        ),
         (
             {"family": "imagent"},
             "family must be one of cifar, imagenet, got 'imagent' (did you mean imagenet?)",
@@ -207,6 +227,24 @@ def test_a_family_has_a_pyramid_and_a_width(family: str, pyramid: tuple[int, ...
     assert Architecture.from_dict({key: value for key, value in plain.items() if key != "pyramid"}) == given_none
 
 
+@given(st.integers(1, 10**7), st.sampled_from(["cifar", "imagenet"]))
+def test_every_whole_first_width_has_a_widening(width: int, family: str) -> None:
+    base = 16 if family == "cifar" else 64
+    stage = Stage(blocks=1, group_width=width)
+    architecture = Architecture(stages=(stage, stage), widening=width / base, pyramid=(1, 2), family=family)
+    assert (architecture.widths, architecture.groups) == ((width, 2 * width), (1, 2))
+    assert isinstance(architecture.widening, float if width % base else int)
+    assert Architecture.from_dict(yaml.safe_load(yaml.safe_dump(architecture.to_dict()))) == architecture
+
+
+@given(architectures(any_pattern=True))
+def test_a_widening_is_written_as_an_integer_where_it_is_one(architecture: Architecture) -> None:
+    as_float = replace(architecture, widening=float(architecture.widening))
+    assert json.dumps(as_float.to_dict()) == json.dumps(architecture.to_dict())
+    assert as_float.fingerprint() == architecture.fingerprint()
+    assert as_float.describe() == architecture.describe()
+
+
 def test_families_differ() -> None:
     cifar, imagenet = (Architecture(stages=(STAGE,), pyramid=(1,), family=f) for f in ("cifar", "imagenet"))
     assert cifar.fingerprint() != imagenet.fingerprint()
@@ -250,6 +288,12 @@ def test_fingerprints_stay(window: Any, fingerprint: str) -> None:
     """A search that is continued knows its trials by them."""
     stages = (Stage(blocks=1, group_width=8, window=window),) * 3
     assert Architecture(stages=stages, widening=4).fingerprint() == fingerprint
+
+
+def test_the_fingerprint_of_a_fractional_widening_stays() -> None:
+    architecture = Architecture(stages=(Stage(blocks=1, group_width=17),) * 3, widening=2.125)
+    assert architecture.fingerprint() == "bf6f70b2c54dd585"
+    assert architecture.describe().startswith("W2.125 1x2g17 w=1.0G plain | 1x4g17")
 
 
 def test_a_pattern_that_is_the_same_in_the_blocks_alone_is_another() -> None:
@@ -309,7 +353,7 @@ def small_architectures() -> Iterator[Architecture]:
 
 def reads(architecture: Architecture) -> tuple[object, ...]:
     """Every layer of the network as the set of sources of each of its steps, written out from the definition."""
-    widths = [16 * architecture.widening * p // architecture.pyramid[0] for p in architecture.pyramid]
+    widths = [int(16 * architecture.widening) * p // architecture.pyramid[0] for p in architecture.pyramid]
     layers: list[object] = [("dense head", widths[0], architecture.stages[0].group_width, step_kind(architecture, 0))]
     for s, (stage, width) in enumerate(zip(architecture.stages, widths, strict=True)):
         groups = width // stage.group_width
