@@ -5,14 +5,15 @@ Bad input ends in one clear message and exit code 2; --help is written from the 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,20 @@ Config = DictConfig
 INTERRUPTED = 130
 
 
-def run(main: Callable[[Config], int], *, config: str, description: str | None) -> int:
+def run(
+    main: Callable[[Config], int],
+    *,
+    config: str,
+    description: str | None,
+    rewrite: Callable[[Sequence[str]], Sequence[str]] = list,
+) -> int:
     """Compose the configuration from the command line and call `main` with it.
 
     Args:
         main: gets the composed configuration and returns the exit code.
         config: file under conf/, without .yaml; its folder holds its groups.
         description: first line of --help.
+        rewrite: makes of the arguments those that are composed, where a command has a shorter way to say them.
 
     Returns:
         What `main` returns, or 2 for input that cannot be used.
@@ -50,16 +58,21 @@ def run(main: Callable[[Config], int], *, config: str, description: str | None) 
 
     file = CONF / f"{config}.yaml"
     codes = [0]
+    given = sys.argv
 
     def job(composed: Config) -> None:
+        sys.argv = given
         codes.append(_guarded(main, composed))
         if codes[-1] == INTERRUPTED:
             raise SystemExit(INTERRUPTED)  # the jobs that --multirun has still to come are not begun
 
     try:
+        sys.argv = [given[0], *_with_groups(rewrite(given[1:]), file)]
         hydra.main(str(file.parent), file.stem, version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         return _refuse(explain(error, file))
+    finally:
+        sys.argv = given
     return max(codes)
 
 
@@ -107,9 +120,9 @@ def explain(error: Exception, file: Path) -> str:
         return f"no configuration key or group {name!r}{_near_keys(name, file)}. See --help"
     if match := re.search(r"Could not find '([^'/]+)/([^']+)'", text):
         return _unknown_option(file, match[1], match[2])
-    for group, _, option in (argument.partition("=") for argument in sys.argv[1:]):
-        if text.startswith("Config group override must be") and group in _groups(file):
-            return _unknown_option(file, group, option)
+    for key, _, option in (argument.partition("=") for argument in sys.argv[1:]):
+        if text.startswith("Config group override must be") and key.rpartition("@")[2] in _groups(file):
+            return _unknown_option(file, _groups(file)[key.rpartition("@")[2]].folder, option)
     return text
 
 
@@ -121,19 +134,29 @@ def help_lines(file: Path, description: str) -> Iterator[str]:
     yield f"usage: python {Path(sys.argv[0]).name} {'[GROUP=OPTION ...] ' if groups else ''}[KEY=VALUE ...]"
     if groups:
         yield "\ngroups, and the options of each (* is the default):"
-    for group, default in groups.items():
-        yield f"\n  {group}"
-        for option in _options(file.parent / group):
-            source = file.parent / group / f"{option}.yaml"
-            yield f"   {'*' if option == default else ' '} {option:<10} {_comment(source)}"
-            yield from _wrapped(f"{group}.{key}" for key in _load(source) if key != "_target_")
+    for folder in dict.fromkeys(group.folder for group in groups.values()):
+        defaults = {key: group.default for key, group in groups.items() if group.folder == folder}
+        alone = list(defaults) == [folder]
+        yield f"\n  {folder}" + ("" if alone else f", as {' and '.join(map('='.join, defaults.items()))}")
+        yield from _option_lines(file.parent / folder, defaults[folder] if alone else None)
     yield "\nkeys:\n"
     for line in file.read_text(encoding="utf-8").splitlines():
         if match := re.fullmatch(r"(\w+): *(\S.*?) +# (.*)", line):
             yield f"  {match[1] + '=' + match[2].replace('???', ''):<20} {match[3]}"
     if groups:
-        yield "\nHydra's flags work too: --cfg job prints the configuration, --multirun seed=0,1 runs two in turn."
+        yield "\nHydra's flags work too: --cfg job prints the configuration, --multirun KEY=A,B runs two in turn."
     yield "SEQCONV_TRACEBACK=1 in the environment shows where an error comes from."
+
+
+def _option_lines(folder: Path, default: str | None) -> Iterator[str]:
+    """The options of a group, and below them the keys that they have."""
+    options = _options(folder)
+    keys = {option: [key for key in _load(folder / f"{option}.yaml") if key != "_target_"] for option in options}
+    width = max(10, *map(len, options))
+    for option, following in itertools.zip_longest(options, options[1:]):
+        yield f"   {'*' if option == default else ' '} {option:<{width}} {_comment(folder / f'{option}.yaml')}"
+        if keys[option] != keys.get(following):
+            yield from _wrapped(f"{folder.name}.{key}" for key in keys[option])
 
 
 def _guarded(main: Callable[[Config], int], config: Config) -> int:
@@ -186,10 +209,35 @@ def _load(file: Path) -> dict[str, Any]:
     return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
 
 
-def _groups(file: Path) -> dict[str, str]:
-    """Groups of a configuration file, with their default option."""
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """One entry of a defaults list."""
+
+    folder: str
+    """Folder of its options, beside the configuration file."""
+    default: str
+    """Option that is taken where none is given."""
+
+
+def _groups(file: Path) -> dict[str, _Group]:
+    """Groups of a configuration file, by the key under which their option stands."""
     entries = (entry for entry in _load(file).get("defaults", []) if isinstance(entry, dict))
-    return {key: value for entry in entries for key, value in entry.items() if not key.startswith("override ")}
+    named = ((key.partition("@"), option) for entry in entries for key, option in entry.items())
+    return {
+        key or folder: _Group(folder=folder, default=option)
+        for (folder, _, key), option in named
+        if not folder.startswith("override ")
+    }
+
+
+def _with_groups(arguments: Sequence[str], file: Path) -> Iterator[str]:
+    """The arguments as Hydra reads them: an option that stands under another key than its folder needs both."""
+    groups = _groups(file)
+    for argument in arguments:
+        key = argument.partition("=")[0].lstrip("+~")
+        if key in groups and key != groups[key].folder:
+            argument = argument.replace(key, f"{groups[key].folder}@{key}", 1)
+        yield argument
 
 
 def _options(folder: Path) -> list[str]:
@@ -197,9 +245,11 @@ def _options(folder: Path) -> list[str]:
 
 
 def _keys(file: Path) -> list[str]:
-    groups = [file.parent / group for group in _groups(file)]
-    nested = {f"{g.name}.{key}" for g in groups for o in _options(g) for key in _leaves(_load(g / f"{o}.yaml"))}
-    return [*_leaves(_load(file)), *(group.name for group in groups), *sorted(nested)]
+    groups = {key: file.parent / group.folder for key, group in _groups(file).items()}
+    nested = {
+        f"{key}.{leaf}" for key, g in groups.items() for o in _options(g) for leaf in _leaves(_load(g / f"{o}.yaml"))
+    }
+    return [*_leaves(_load(file)), *groups, *sorted(nested)]
 
 
 def _leaves(data: Any, prefix: str = "") -> Iterator[str]:

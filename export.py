@@ -1,4 +1,4 @@
-"""Take a model out of a search: python export.py run=runs/NAME [trial=best|NUMBER] [out=DIR], or --help."""
+"""Take a model away: python export.py run=runs/NAME [trial=best|NUMBER|pareto] [out=DIR], or --help."""
 
 import sys
 
@@ -8,10 +8,10 @@ import command_line
 def main(config: command_line.Config) -> int:
     """Write the folder that `seqconv.load` reads."""
     request = command_line.instantiate(config)
-    from searchers.export import export_trial
+    from promotion.export import export_model
 
-    for line in export_trial(request):
-        print(line)
+    for line in export_model(request):
+        print(line, flush=True)
     return 0
 
 

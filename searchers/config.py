@@ -35,7 +35,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one trial takes of the machine or cluster; fractions share a device.
+    """What one trial, or one process of full training, takes of the machine or cluster; fractions share a device.
 
     Raises:
         ValueError: a field out of range, naming it.
@@ -56,7 +56,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class RayBackend:
-    """Ray Tune runs the trials.
+    """Ray runs the trials of a search, or the trainings of a promotion.
 
     Raises:
         ValueError: a field out of range, or the size of a local Ray for another one.
@@ -69,7 +69,7 @@ class RayBackend:
     gpus: int | None = None
     """GPUs the local Ray may use; null is all."""
     retries: int = 2
-    """How often a trial is started again, from its checkpoint, after its worker process died."""
+    """How often a trial or training is started again, from its checkpoint, after a process of it died."""
 
     def __post_init__(self) -> None:
         _text("backend.address", self.address, "local, auto or host:port")

@@ -1,4 +1,4 @@
-"""Ray Tune runs the trials of a session: the only module that knows of Ray.
+"""Ray Tune runs the trials of a session: the only module that knows of Tune.
 
 Ray's own experiment state is thrown away: a search resumes from its store and its checkpoints with a new Tuner.
 """
@@ -6,107 +6,29 @@ Ray's own experiment state is thrown away: a search resumes from its store and i
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import socket
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-# Read when Ray is imported. Where a worker dies, Ray would print a paragraph, and LostWorkers has a line for it.
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^A worker died or was killed")
+from searchers import ray_cluster  # sets what Ray reads when it is imported
 
-import ray
+# isort: split
 from ray import tune
-from ray._private.utils import read_ray_address
 from ray.tune import Callback, Stopper
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from searchers.config import RayBackend, Resources, TrainTrial
+from searchers.config import TrainTrial
+from searchers.ray_cluster import Share
 from searchers.record import COMPLETED, PRUNED, TrialRecord
 from searchers.schedulers import Asha, Scheduler
 from searchers.session import Session
 from seqconv import Architecture
 from training.device import release_memory
-
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_memory_monitor_refresh_ms": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
-"""Set before Ray starts, where the user has not. Ray's memory monitor would end the whole search with one trial."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """What each trial gets, resolved against what the cluster has."""
-
-    cpu: float
-    gpu: float
-    concurrency: int
-    cluster: str
-    """What the cluster has, in words."""
-
-
-def connect(backend: RayBackend, resources: Resources, concurrency: int | None) -> Share:
-    """Start or join Ray and resolve what a trial gets.
-
-    Raises:
-        ValueError: a cluster that cannot be reached, or that has less than one trial asks for.
-    """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    local = backend.address == "local"
-    if local:
-        # Ray listens on every interface: with a token, nobody else can run code in this search.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    try:
-        ray.init(
-            address="local" if local else _running_cluster(backend.address),
-            num_cpus=backend.cpus,
-            num_gpus=backend.gpus,
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"backend.address={backend.address}: no Ray can be used there: {error}") from None
-    has = ray.cluster_resources()
-    cpus, gpus = has.get("CPU", 0.0), has.get("GPU", 0.0)
-    gpu = resources.gpu if resources.gpu is not None else min(1.0, gpus)
-    for name, asked, there in (("cpu", resources.cpu, cpus), ("gpu", gpu, gpus)):
-        if asked > there:
-            ray.shutdown()
-            raise ValueError(
-                f"resources.{name}={asked:g} is more than there is: {there:g} {name.upper()}s "
-                f"at backend.address={backend.address}"
-            )
-    fits = int(min(cpus / resources.cpu, gpus / gpu if gpu else float("inf")) + 1e-9)
-    words = f"{cpus:g} CPUs, {gpus:g} GPUs"
-    return Share(cpu=resources.cpu, gpu=gpu, concurrency=min(fits, concurrency or fits), cluster=words)
-
-
-def _running_cluster(address: str) -> str:
-    """host:port of a cluster that answers. Found out here, because Ray itself would try for a quarter of an hour."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or read_ray_address() or ""
-        if not address:
-            raise ValueError("none was started on this machine; start one with: ray start --head")
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdigit():
-        raise ValueError(f"{address} is not of the form host:port")
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=10):
-        return address
 
 
 def run(
@@ -122,7 +44,7 @@ def run(
 
     Args:
         session: proposes and takes results.
-        share: what `connect` returned.
+        share: what `ray_cluster.connect` returned.
         scheduler: when to stop a trial early.
         retries: starts after a worker process died.
         train: runs in the workers.
@@ -155,7 +77,7 @@ def run(
                 ),
             ).fit()
     finally:
-        ray.shutdown()
+        ray_cluster.leave()
 
 
 def _train_and_report(config: dict[str, Any], *, train: TrainTrial, share: Share, shared: Mapping[str, Any]) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import logging
-import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
@@ -19,16 +16,17 @@ from search_spaces.space import size
 from search_spaces.summary import check_budget, check_space, summarize
 from searchers import environment, results, run_folder
 from searchers.config import SearchConfig, TrainTrial
+from searchers.interrupt import INTERRUPTED, terminate_like_interrupt
 from searchers.record import RUNNING, TRAINED
 from searchers.run_folder import RunFolder
 from searchers.session import Session
 from searchers.study import TrialStore
 from seqconv import Architecture, Complexity, measure
 from training.data import ImageData, Split, split
+from training.log_file import logged
 from training.loop import EpochMetrics, train
 from training.trial import TrialConfig
 
-INTERRUPTED = 130
 TABLE_WIDTH = 160
 
 
@@ -57,9 +55,9 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -
     identity = _identity(config, data, parts, trial)
     path, exists = run_folder.choose(config.run, config.resume, identity)
     run_folder.check_identity(path, identity)
-    from searchers import ray_backend
+    from searchers import ray_backend, ray_cluster
 
-    share = ray_backend.connect(config.backend, config.resources, config.concurrency)
+    share = ray_cluster.connect(config.backend, config.resources, config.concurrency)
     folder = RunFolder(path)
     folder.open(identity, {"config": config.plain, "environment": environment.describe(share.cluster, data.source)})
     say(f"run: {path} ({'going on' if exists else 'new'}), {share.concurrency} trials at a time on {share.cluster}")
@@ -69,7 +67,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -
     about = {"dataset": data.name}
     session = _session(config, folder, trials=_trials(config), epochs=trial.epochs, cost=cost, about=about, say=say)
     work = {"split": parts, "config": trial, "classes": data.classes, "folder": path.resolve(), "seed": config.seed}
-    with _terminate_like_interrupt():
+    with terminate_like_interrupt():
         ray_backend.run(
             session,
             share=share,
@@ -87,21 +85,10 @@ def train_proxy(
     """Train one trial in its own folder, with its log beside its results. Runs in a worker."""
     target = run_folder.trial_folder(folder, number)
     target.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(target / "log.txt")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log = logging.getLogger("training")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
+    with logged(target / "log.txt") as log:
         for metrics in train(architecture, folder=target, device=device, **settings):
             log.info("epoch %d: validation error %.4f", metrics.epoch, metrics.validation_error)
             yield metrics
-    except Exception:
-        log.exception("trial %d failed", number)
-        raise
-    finally:
-        log.removeHandler(handler)
-        handler.close()
 
 
 def _identity(config: SearchConfig, data: ImageData, parts: Split, trial: TrialConfig) -> dict[str, Any]:
@@ -201,13 +188,3 @@ def _same_command(path: Path) -> str:
 def _flat_settings(config: SearchConfig) -> dict[str, Any]:
     return {"space": config.search_space.name, "searcher": config.searcher.name, "scheduler": config.scheduler.name,
             "seed": config.seed}  # fmt: skip
-
-
-class _terminate_like_interrupt:
-    """SIGTERM, as a cluster sends it before it kills, ends a search as Ctrl-C does."""
-
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)

@@ -110,7 +110,7 @@ def choose(
     if resume and not exists:
         where = f"of this command under {root}" if run is None else f"at run={run}"
         raise ValueError(f"resume=true: there is no search {where} to go on with; leave resume out to begin one")
-    _check_writable(path)
+    check_writable("run", path)
     return path, exists
 
 
@@ -134,14 +134,18 @@ def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
     """
     if not (path / RUN_FILE).is_file():
         return
-    there = read_run(path)
-    mine, theirs = _flat(identity), _flat({k: v for k, v in there.items() if k not in _HEAD})
-    differing = [k for k in {**theirs, **mine} if mine.get(k) != theirs.get(k)]
-    if differing:
-        listed = "; ".join(f"{k} is {theirs.get(k)!r} there and {mine.get(k)!r} here" for k in differing[:5])
-        more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
+    there = {key: value for key, value in read_run(path).items() if key not in _HEAD}
+    if differing := differences(there, identity):
         advice = f"Pass another run= or the settings of {path / 'config.yaml'}"
-        raise ValueError(f"run={path} belongs to another search: {listed}{more}. {advice}")
+        raise ValueError(f"run={path} belongs to another search: {differing}. {advice}")
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """In which settings two identities differ, for a message; empty where they are equal."""
+    theirs, mine = _flat(there), _flat(here)
+    names = [name for name in {**theirs, **mine} if mine.get(name) != theirs.get(name)]
+    listed = "; ".join(f"{name} is {theirs.get(name)!r} there and {mine.get(name)!r} here" for name in names[:5])
+    return f"{listed}; and {len(names) - 5} more" if len(names) > 5 else listed
 
 
 def read_run(path: Path) -> Mapping[str, Any]:
@@ -174,14 +178,18 @@ def _holds_search(path: Path) -> bool:
     return False
 
 
-def _check_writable(path: Path) -> None:
-    """Fail before minutes of work, not after: the nearest folder that exists must take a file."""
+def check_writable(name: str, path: Path) -> None:
+    """Fail before minutes of work, not after: the nearest folder that exists must take a file.
+
+    Raises:
+        OSError: naming the setting and the folder.
+    """
     existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        raise OSError(f"run={path}: cannot write to {existing}: {error.strerror or error}") from None
+        raise OSError(f"{name}={path}: cannot write to {existing}: {error.strerror or error}") from None
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Architectures and trained models as files: YAML that a person can read, weights without pickled code.
 
-A model folder holds `architecture.yaml`, `model.yaml` (classes, normalisation, where it comes from) and, where the
-weights were kept, `model.pt` (a state_dict, read with `weights_only=True`). YAML needs PyYAML; nothing else but torch.
+A model folder holds `architecture.yaml`, `model.yaml` (classes, normalisation, where it comes from) and, where it was
+trained, the state_dict in `model.safetensors`. Folders of version 1, which have it in `model.pt`, are read too. A model
+of timm's has its name in `model.yaml` in place of an architecture. Besides torch this needs PyYAML, safetensors to read
+weights of version 2, and timm for a model of timm's.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from seqconv.architecture import Architecture, check_schema
 from seqconv.networks.presets import PRESETS
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 MODEL_SCHEMA = "seqconv.model"
-MODEL_VERSION = 1
-ARCHITECTURE_FILE, MODEL_FILE, WEIGHTS_FILE = "architecture.yaml", "model.yaml", "model.pt"
+MODEL_VERSION = 2
+ARCHITECTURE_FILE, MODEL_FILE, WEIGHTS_FILE = "architecture.yaml", "model.yaml", "model.safetensors"
+_WEIGHTS_FILES = {1: "model.pt", 2: WEIGHTS_FILE}
+"""By version of the model folder."""
 
 
 def read_architecture(preset_or_file: str | Path) -> Architecture:
@@ -44,28 +48,40 @@ def write_architecture(architecture: Architecture, path: str | Path) -> None:
     Path(path).write_text(to_yaml(architecture.to_dict()), encoding="utf-8")
 
 
-def load(folder: str | Path) -> nn.Sequential:
-    """The model in an exported folder, on the CPU in evaluation mode; with its weights where they were kept.
+def load(folder: str | Path) -> nn.Module:
+    """The model in an exported folder, on the CPU in evaluation mode; with its weights where it was trained.
 
     Raises:
-        ValueError: a file that is missing, of another schema or of a newer version, or weights of another architecture.
+        ValueError: a file that is missing, of another schema or of a newer version, weights of another architecture, or
+            a package that is needed to read the folder and not installed.
     """
-    import torch
-
-    from seqconv.networks.build import build
-
     folder = Path(folder)
-    architecture = _parsed(_existing(folder / ARCHITECTURE_FILE), Architecture.from_dict)
-    description = _parsed(_existing(folder / MODEL_FILE), check_model)
-    model = build(architecture, classes=description["classes"])
+    description = read_model(folder)
+    if description.get("timm") is None:
+        from seqconv.networks.build import build
+
+        described_by = _existing(folder / ARCHITECTURE_FILE)
+        model: nn.Module = build(_parsed(described_by, Architecture.from_dict), classes=description["classes"])
+    else:
+        described_by = folder / MODEL_FILE
+        model = _timm_model(described_by, description["timm"], description["classes"])
     if description["weights"] is not None:
-        weights = _existing(folder / WEIGHTS_FILE)
+        weights = _existing(folder / description["weights"])
         try:
-            model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-        except Exception as error:
+            model.load_state_dict(_read_weights(weights))
+        except Exception as error:  # what is raised depends on what the file holds instead
             reason = textwrap.shorten(str(error), width=300)
-            raise ValueError(f"{weights}: not the weights of {folder / ARCHITECTURE_FILE}: {reason}") from error
+            raise ValueError(f"{weights}: not the weights of {described_by}: {reason}") from error
     return model.eval()
+
+
+def read_model(folder: str | Path) -> Mapping[str, Any]:
+    """What `model.yaml` in an exported folder says.
+
+    Raises:
+        ValueError: no such file, another schema, or a newer version.
+    """
+    return _parsed(_existing(Path(folder) / MODEL_FILE), check_model)
 
 
 def check_model(data: Any) -> Mapping[str, Any]:
@@ -77,7 +93,9 @@ def check_model(data: Any) -> Mapping[str, Any]:
     check_schema("model", data, MODEL_SCHEMA, MODEL_VERSION)
     model = validation.has_keys("model", data, ("classes", "weights"))
     validation.integer("model: classes", model["classes"])
-    validation.one_of("model: weights", model["weights"], (None, WEIGHTS_FILE))
+    validation.one_of("model: weights", model["weights"], (None, _WEIGHTS_FILES[model["version"]]))
+    if not isinstance(model.get("timm", ""), str):
+        raise ValueError(f"model: timm must be the name of a model of timm's, got {model['timm']!r}")
     return model
 
 
@@ -108,6 +126,30 @@ def _parsed(path: Path, parse: Callable[[Any], T]) -> T:
     except ValueError as error:
         message = str(error)
         raise ValueError(message if message.startswith(str(path)) else f"{path}: {message}") from None
+
+
+def _read_weights(path: Path) -> Mapping[str, Tensor]:
+    """A state_dict; no code of the file runs."""
+    if path.name == WEIGHTS_FILE:
+        try:
+            from safetensors.torch import load_file
+        except ImportError:
+            raise ValueError("reading it needs safetensors: pip install safetensors") from None
+        return load_file(path)
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+
+
+def _timm_model(described_by: Path, name: str, classes: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise ValueError(f"{described_by}: {name} is a model of timm's, which is needed: pip install timm") from None
+    try:
+        return timm.create_model(name, num_classes=classes)
+    except RuntimeError as error:
+        raise ValueError(f"{described_by}: timm {timm.__version__} cannot make {name}: {error}") from None
 
 
 def _existing(path: Path) -> Path:

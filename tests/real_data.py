@@ -1,4 +1,4 @@
-"""Fixtures of image data for the tests: the real CIFAR-10 where it lies beside the checkout, else synthetic images."""
+"""Fixtures of image data for the tests: real images where they lie beside the checkout, else synthetic ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "prepare.py"
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+IMAGENETTE_CLASSES = (
+    "n01440764", "n02102040", "n02979186", "n03000684", "n03028079",
+    "n03394916", "n03417042", "n03425413", "n03445777", "n03888257",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -23,16 +29,47 @@ def cifar10_root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     50,000 + 10,000 real images (laid out once, then kept in pytest's cache), or 5,000 + 1,000 synthetic ones that are
     easy to tell apart.
     """
-    if not SHARED.is_file():
-        root = tmp_path_factory.mktemp("synthetic_cifar10")
-        write_cifar10(root / "cifar-10-batches-py", images=1000)
-        return root
+    if SHARED.is_file():
+        return _real(request, "cifar-10-batches-py")
+    root = tmp_path_factory.mktemp("synthetic_cifar10")
+    write_cifar10(root / "cifar-10-batches-py", images=1000)
+    return root
+
+
+@pytest.fixture(scope="session")
+def imagenette_root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset.root with train/ and val/ of ten classes of ImageNet, as JPEG files of 224x224.
+
+    100 + 30 real images a class (laid out once, then kept in pytest's cache), or 20 + 6 synthetic ones that are easy to
+    tell apart.
+    """
+    if SHARED.is_file():
+        return _real(request, "imagenette") / "imagenette"
+    root = tmp_path_factory.mktemp("synthetic_imagenette")
+    write_imagenette(root)
+    return root
+
+
+def _real(request: pytest.FixtureRequest, folder: str) -> Path:
+    """Where the real images lie, `folder` among them."""
     root = Path(request.config.cache.mkdir("cifar10"))
-    if not (root / "cifar-10-batches-py").is_dir():
+    if not (root / folder).is_dir():
         with (root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             subprocess.run([sys.executable, str(SHARED), str(root)], check=True, stdout=subprocess.DEVNULL)
     return root
+
+
+def write_imagenette(root: Path, *, train: int = 20, val: int = 6, size: int = 224) -> None:
+    """JPEG files of `size` pixels a side, a colour to a class, under the names of ten of ImageNet's classes."""
+    generator = np.random.default_rng(0)
+    for label, name in enumerate(IMAGENETTE_CLASSES):
+        for part, images in (("train", train), ("val", val)):
+            (root / part / name).mkdir(parents=True)
+            for number, row in enumerate(colours([label] * images, generator)):
+                pixels = row.reshape(3, 32, 32).transpose(1, 2, 0)
+                image = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
+                image.save(root / part / name / f"{name}_{number}.JPEG")
 
 
 def write_cifar10(folder: Path, *, images: int = 20, protocol: int = 2) -> None:

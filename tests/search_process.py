@@ -145,11 +145,11 @@ def search(
     return Search([str(ROOT / "search.py"), *SMALL, f"tracker={tracker}", *settings], cwd=cwd, environment=environment)
 
 
-def printed_command(line: str) -> Search:
-    """A command as it was printed for the user to copy, run in the checkout."""
+def printed_command(line: str, *, cwd: Path = ROOT) -> Search:
+    """A command as it was printed for the user to copy, run where the one was that printed it."""
     python, *command = shlex.split(line)
     assert python == "python"
-    return Search(command)
+    return Search(command, cwd=cwd)
 
 
 def records(run: Path) -> list[TrialRecord]:

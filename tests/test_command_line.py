@@ -14,8 +14,11 @@ from omegaconf import OmegaConf
 
 import command_line
 import export
+import promote
 import search
 import searchers
+from promotion.arguments import of_stages
+from promotion.config import PromoteConfig
 from searchers.config import SearchConfig
 from searchers.run_folder import RUN_FILE, RunFolder
 
@@ -32,16 +35,18 @@ class Begun(BaseException):
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Calls `main` as `python search.py ...` would, in an empty folder and without Ray."""
-    backend = SimpleNamespace(connect=lambda *_: SimpleNamespace(cluster="", concurrency=1))
-    monkeypatch.setitem(sys.modules, "searchers.ray_backend", backend)
-    monkeypatch.setattr(searchers, "ray_backend", backend, raising=False)
+    share = SimpleNamespace(cluster="", concurrency=1)
+    for name in ("ray_backend", "ray_cluster"):
+        module = SimpleNamespace(connect=lambda *_, **__: share)
+        monkeypatch.setitem(sys.modules, f"searchers.{name}", module)
+        monkeypatch.setattr(searchers, name, module, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setenv("COLUMNS", "120")
 
-    def called(*arguments: str, main: Any = search.main, config: str = "search") -> int:
+    def called(*arguments: str, main: Any = search.main, config: str = "search", **settings: Any) -> int:
         monkeypatch.setattr(sys, "argv", [f"{config.partition('/')[0]}.py", *arguments])
-        return command_line.run(main, config=config, description="What it does.")
+        return command_line.run(main, config=config, description="What it does.", **settings)
 
     return called
 
@@ -111,18 +116,28 @@ def test_help_of_a_command_without_groups(run: Run, capsys: pytest.CaptureFixtur
         "",
         "keys:",
         "",
-        "  run=                 folder of a search, such as runs/NAME",
-        "  trial=best           best, or the number of a trial",
+        "  run=null             folder of a search or of a promotion, such as runs/NAME",
+        "  preset=null          or a named architecture, untrained: cifar_b_demo",
+        "  architecture=null    or an architecture YAML file, untrained",
+        "  trial=best           best, pareto, the number of a trial, or the name of a promotion's candidate",
+        "  cost=params          what pareto weighs the error against: params, macs, serial_depth or activation_bytes",
+        "  stage=null           of a promotion: cifar or imagenet; null is the last that has a result",
+        "  classes=null         of a preset or an architecture; null is those of its family's data set",
+        "  resolution=null      image side of a preset or an architecture; null is that of its family's data set",
         "  out=exported         folder to write; must not exist, or be empty",
+        "  onnx=true            write model.onnx: seconds to a minute or two",
+        "  program=false        write model.pt2, a program of torch.export",
+        "  latency=true         measure the time for batches of 1 and 64 images on the device at hand",
+        "  compiled=false       measure it by torch.compile too: minutes on a CPU",
         "SEQCONV_TRACEBACK=1 in the environment shows where an error comes from.",
     ]
 
 
-@pytest.mark.parametrize("script", ["search.py", "export.py"])
+@pytest.mark.parametrize("script", ["search.py", "promote.py", "export.py"])
 @pytest.mark.parametrize("argument", ["--help", "trials=0", "trails=3"])
 def test_help_and_errors_import_nothing_heavy(tmp_path: Path, script: str, argument: str) -> None:
-    if script == "export.py" and argument == "trials=0":
-        argument = "out="
+    if script != "search.py" and argument == "trials=0":
+        argument = "out=7"
     done = process(script, argument, folder=tmp_path, flags=("-X", "importtime"))
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert "yaml" in imported
@@ -339,11 +354,107 @@ def test_an_output_that_cannot_be_written(refusal: Callable[..., str], tmp_path:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("trial=best", "run must be given: run=..."),
-        ("run=missing", "run=missing: no search there (run.yaml is missing); run= takes a folder such as runs/NAME"),
+        ("trial=best", "pass one of run=runs/NAME, preset=NAME and architecture=FILE.yaml, got none of them"),
+        ("run=missing", "run=missing: no search or promotion there (neither run.yaml nor promote.yaml); "
+                        "run= takes a folder such as runs/NAME or promotions/NAME"),
+        ("preset=cifar_c", "preset must be one of cifar_plain, cifar_b, cifar_b_demo, cifar_b_small, seqresnet_b22, "
+                           "seqresnet_b42, seqresnext_24, seqresnet_b_small, seqresnext_small, got 'cifar_c' "
+                           "(did you mean cifar_b or cifar_plain or cifar_b_demo?)"),
         ("rnu=runs/one", "no configuration key or group 'rnu' (did you mean run?). See --help"),
         ("xyzzy=1", "no configuration key or group 'xyzzy'; groups are none. See --help"),
     ],
-)
+)  # fmt: skip
 def test_an_export_that_cannot_be_made(refusal: Callable[..., str], argument: str, message: str) -> None:
     assert refusal(argument, main=export.main, config="export/export") == message
+
+
+PROMOTE: dict[str, Any] = {"main": promote.main, "config": "promote", "rewrite": of_stages}
+
+
+def test_help_of_groups_that_stand_under_several_keys(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help", **PROMOTE) == 0
+    lines = capsys.readouterr().out.splitlines()
+    begin = lines.index("  recipe, as cifar.recipe=cifar and imagenet.recipe=imagenet")
+    section = lines[begin + 1 : lines.index("", begin)]
+    options = [match[1] for line in section if (match := re.fullmatch(r"     (\w+) +\w.*", line))]
+    assert options == sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
+    assert "recipe.epochs" in " ".join(section).split()
+    assert "  dataset, as cifar.dataset=cifar10 and imagenet.dataset=imagenet" in lines
+    assert any(re.match(r"  stages=\[cifar\] +\w", line) or line.startswith("  stages=[cifar] ") for line in lines)
+
+
+def test_keys_that_several_options_have_are_shown_once(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--help", **PROMOTE)
+    assert capsys.readouterr().out.split().count("recipe.epochs") == 1
+
+
+def composed_promotion(run: Run, *arguments: str) -> PromoteConfig:
+    seen: list[PromoteConfig] = []
+
+    def main(config: command_line.Config) -> int:
+        assert sys.argv[1:] == list(arguments)
+        for stage in {"cifar", "imagenet"} - set(config.stages):
+            config[stage] = None
+        seen.append(command_line.instantiate(config, plain=True))
+        return 0
+
+    assert run(*arguments, main=main, config="promote", rewrite=of_stages) == 0
+    assert sys.argv[1:] == list(arguments)
+    return seen[0]
+
+
+def test_the_groups_of_the_only_stage(run: Run) -> None:
+    config = composed_promotion(run, "recipe=cifar_fast", "recipe.batch_size=128", "dataset=digits", "seeds=5")
+    assert config.cifar is not None and config.imagenet is None
+    assert (config.cifar.recipe.schedule, config.cifar.recipe.batch_size) == ("one_cycle", 128)
+    assert (config.cifar.dataset.name, config.seeds) == ("digits", 5)  # type: ignore[attr-defined]
+    assert config.plain["cifar"]["recipe"]["batch_size"] == 128
+    assert config.target == 25_600_000
+
+
+def test_the_groups_of_the_imagenet_stage_alone(run: Run) -> None:
+    config = composed_promotion(run, "stages=[imagenet]", "recipe=imagenet_modern", "dataset=digits")
+    assert config.cifar is None and config.imagenet is not None
+    assert config.imagenet.recipe.mixup == 0.2
+
+
+def test_the_groups_of_two_stages(run: Run) -> None:
+    chosen = ("cifar.recipe=cifar_fast", "cifar.dataset=digits", "imagenet.dataset=digits", "imagenet.recipe.epochs=9")
+    config = composed_promotion(run, "stages=[cifar,imagenet]", *chosen)
+    assert config.cifar is not None and config.imagenet is not None
+    assert (config.cifar.recipe.epochs, config.imagenet.recipe.epochs) == (30, 9)
+    assert config.imagenet.recipe.colour_jitter == 0.4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing chosen to train: pass top=3, pareto=[params] or trials=[7] with run=runs/NAME; presets="),
+        (["top=3"], "top, pareto and trials choose from a search: pass run=runs/NAME too"),
+        (["run=missing", "top=3"], "run=missing: no search there (run.yaml is missing); run= takes a folder such as"),
+        (["recipe=cifr"], "no option 'cifr' in group recipe (did you mean cifar"),
+        (["dataset=null"], "no option 'null' in group dataset; there are auto, cifar10, "),
+        (["recipe.epoch=3"], "no configuration key or group 'cifar.recipe.epoch' (did you mean cifar.recipe.epochs"),
+        (["recipes=cifar"], "no configuration key or group 'recipes' (did you mean "),
+        (["+recipe.epoch=3"], "no configuration key 'cifar.recipe.epoch'. See --help"),
+        (["~recipe"], "the configuration key 'cifar.recipe' must not be removed. See --help"),
+        (["~dataset._target_"], "dataset must be an option of its group, see --help; got {'root': 'data', "),
+        (["stage=[cifar]"], "no configuration key or group 'stage' (did you mean stages"),
+        (["stages=cifar"], "stages must be [cifar], [imagenet] or [cifar,imagenet], got 'cifar'"),
+        (["stages=3"], "stages must be [cifar], [imagenet] or [cifar,imagenet], got 3"),
+        (["stages=[imagenet,cifar]", "imagenet.dataset.root=a"], "stages must be [cifar], [imagenet] or [cifar,"),
+        (["stages=[imagenet]"], "imagenet.dataset.root must be given: imagenet.dataset.root=..."),
+        (["stages=[cifar,imagenet]"], "imagenet.dataset.root must be given: imagenet.dataset.root=..."),
+        (["stages=[cifar,imagenet]", "recipe=cifar"], "recipe of which stage? Give cifar.recipe or imagenet.recipe"),
+        (["imagenet.recipe=imagenet"], "imagenet.recipe is given, but stages=[cifar] has no stage imagenet"),
+        (["recipe.epochs=0"], "recipe.epochs must be an integer at least 1, got 0"),
+        (["timm=[resnet18]", "dataset.download=false"], "CIFAR-10 is not under data"),
+        (["presets=[cifar_b]", "stages=[imagenet]", "dataset.root=missing"], "missing: no such folder; dataset.root"),
+        (["timm=[resnet18]", "dataset=digits", "out=file"], "out=file: is a file; out= takes a folder"),
+    ],
+)  # fmt: skip
+def test_a_promotion_that_cannot_be_made(
+    refusal: Callable[..., str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert refusal(*arguments, **PROMOTE).startswith(message)

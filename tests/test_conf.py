@@ -13,11 +13,14 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 import command_line
+from promotion.config import PromoteConfig
+from promotion.export_request import ExportRequest
 from searchers.config import SearchConfig
-from searchers.export import ExportRequest
 
 CONF = Path(__file__).parents[1] / "conf"
-PRIMARY = {"search": SearchConfig, "export/export": ExportRequest}
+PRIMARY = {"search": SearchConfig, "promote": PromoteConfig, "export/export": ExportRequest}
+ARGUMENTS = {"export/export": ["preset=cifar_b"]}
+"""Without which a command has nothing to do."""
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 OPTIONS = [name for name in FILES if name not in PRIMARY]
 
@@ -38,29 +41,47 @@ def read(name: str) -> dict[str, Any]:
     return content
 
 
-def groups() -> list[str]:
-    names = [key for entry in read("search")["defaults"] if isinstance(entry, dict) for key in entry]
-    return [name for name in names if not name.startswith("override ")]
+def groups(config: str) -> dict[str, str]:
+    """Folder of each group of a command, by the key under which its option stands."""
+    names = [key for entry in read(config).get("defaults", []) if isinstance(entry, dict) for key in entry]
+    parts = [name.partition("@") for name in names if not name.startswith("override ")]
+    return {key or folder: folder for folder, _, key in parts}
 
 
 @pytest.mark.parametrize("config", PRIMARY)
 def test_a_command_is_composed_and_instantiated(config: str) -> None:
-    made = command_line.instantiate(composed(config))
+    made = command_line.instantiate(composed(config, *ARGUMENTS.get(config, [])))
     assert type(made) is PRIMARY[config]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_an_option_is_composed_and_instantiated(option: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "key", "option"),
+    [
+        (config, key, option)
+        for config in PRIMARY
+        for key, folder in groups(config).items()
+        for option in OPTIONS
+        if option.rpartition("/")[0] == folder
+    ],
+)
+def test_an_option_is_composed_and_instantiated(config: str, key: str, option: str) -> None:
     group, _, name = option.rpartition("/")
-    config = composed("search", f"{group}={name}")
-    assert config[group]._target_ == read(option)["_target_"]
-    made = getattr(command_line.instantiate(config), group)
-    assert type(made) is get_class(config[group]._target_)
+    made = composed(config, f"{group}={name}" if key == group else f"{group}@{key}={name}")
+    assert OmegaConf.select(made, key)._target_ == read(option)["_target_"]
+    instantiated = command_line.instantiate(made)
+    for part in key.split("."):
+        instantiated = getattr(instantiated, part)
+    assert type(instantiated) is get_class(read(option)["_target_"])
 
 
-def test_every_file_belongs_to_a_group_of_the_search() -> None:
-    assert {option.rpartition("/")[0] for option in OPTIONS} == set(groups())
+def test_every_file_belongs_to_a_group_of_a_command() -> None:
+    assert {option.rpartition("/")[0] for option in OPTIONS} == {g for c in PRIMARY for g in groups(c).values()}
     assert set(PRIMARY) <= set(FILES)
+
+
+def test_what_stands_in_a_group_is_taken_by_every_command_that_has_it() -> None:
+    """A data set is one for a search and for full training, a backend one for both."""
+    assert set(groups("promote").values()) - set(groups("search").values()) == {"recipe"}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -73,7 +94,8 @@ def test_a_file_says_in_its_first_line_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("config", PRIMARY)
 def test_every_key_of_a_command_is_explained(config: str) -> None:
     text = (CONF / f"{config}.yaml").read_text(encoding="utf-8")
-    keys = [key for key in read(config) if key not in ("defaults", "hydra", "_target_")]
+    of_groups = {key.partition(".")[0] for key in groups(config)}
+    keys = [key for key in read(config) if key not in {"defaults", "hydra", "_target_", *of_groups}]
     assert [match[1] for match in re.finditer(r"^(\w+): *\S+ +# \S.*$", text, re.MULTILINE)] == keys
 
 

@@ -1,4 +1,4 @@
-"""The seam to Ray Tune: addresses, early stopping, and trials that fail in every way they can."""
+"""The seam to Ray Tune: early stopping, and trials that fail in every way they can."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from searchers.samplers import Random
 from searchers.schedulers import Asha, NoScheduler, Scheduler
 from searchers.tracking.tracker import NoTracker
 from seqconv import Architecture
-from tests.search_process import free_port, ray_cluster, records
+from tests.search_process import ray_cluster, records
 from tests.searchers import fakes
 from training.datasets import Digits
 from training.trial import TrialConfig
@@ -106,42 +106,6 @@ def disconnected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import ray
 
     ray.shutdown()
-
-
-class TestAddress:
-    """An address at which nothing answers is found out at once; Ray would try for a quarter of an hour."""
-
-    def refusal(self, address: str) -> str:
-        from searchers import ray_backend
-
-        with pytest.raises(ValueError) as caught:
-            ray_backend.connect(RayBackend(address=address), Resources(), None)
-        return str(caught.value)
-
-    def test_no_cluster_was_started(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-        assert self.refusal("auto") == (
-            "backend.address=auto: no Ray can be used there: none was started on this machine; "
-            "start one with: ray start --head"
-        )
-
-    def test_the_cluster_that_was_started_is_gone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-        (tmp_path / "ray").mkdir()
-        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{free_port()}")
-        assert "Connection refused" in self.refusal("auto")
-
-    def test_the_environment_names_a_cluster_that_is_gone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
-        assert "Connection refused" in self.refusal("auto")
-
-    def test_nobody_listens(self) -> None:
-        address = f"127.0.0.1:{free_port()}"
-        assert self.refusal(address).startswith(f"backend.address={address}: no Ray can be used there: ")
-
-    @pytest.mark.parametrize("address", ["nonsense", "ray://127.0.0.1:10001", "host:", "host:port"])
-    def test_an_address_of_another_form(self, address: str) -> None:
-        assert self.refusal(address).endswith(f"there: {address} is not of the form host:port")
 
 
 class TestScheduler:

@@ -54,17 +54,6 @@ def test_train_and_test_folders(part: str, tmp_path: Path) -> None:
     assert data.source == f"6 training images of {tmp_path / 'train'}, 2 to test of {tmp_path / part}"
 
 
-def test_test_goes_before_val(tmp_path: Path) -> None:
-    for part, images in (("train", 3), ("val", 2), ("test", 1)):
-        fill(tmp_path / part, images=images)
-    assert len(load(tmp_path).test_images) == 2
-
-
-def test_train_alone_holds_out_a_fifth(tmp_path: Path) -> None:
-    fill(tmp_path / "train", images=5)
-    assert load(tmp_path).test_labels.tolist() == [0, 1]
-
-
 def test_images_are_cut_to_the_centre_and_scaled(tmp_path: Path) -> None:
     fill(tmp_path)
     wide = Image.new("RGB", (120, 40), RED)
@@ -102,54 +91,9 @@ def test_other_modes_become_rgb(mode: str, colour: Any, tmp_path: Path) -> None:
     assert (grey == {"1": 255, "P": 0}.get(mode, 90)).all(axis=1).sum() == 1
 
 
-def test_hidden_files_are_left_out(tmp_path: Path) -> None:
-    fill(tmp_path)
-    (tmp_path / "red" / ".hidden").write_text("no image")
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / "labels.txt").write_text("not a class")
-    assert load(tmp_path).class_names == ("blue", "red")
-
-
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere: no such folder; dataset\.root must hold one folder of images for"):
         load(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize(("present", "found"), [((), "none"), (("one",), "one")])
-def test_fewer_than_two_classes(present: tuple[str, ...], found: str, tmp_path: Path) -> None:
-    for name in present:
-        paint(tmp_path / name / "0.png", RED)
-    with pytest.raises(ValueError, match=f"must hold the folders of at least two classes, found {found}$"):
-        load(tmp_path)
-
-
-def test_class_without_images(tmp_path: Path) -> None:
-    fill(tmp_path)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty: the class has no images; add some or remove the folder"):
-        load(tmp_path)
-
-
-def test_class_of_one_image(tmp_path: Path) -> None:
-    fill(tmp_path)
-    paint(tmp_path / "alone" / "0.png", RED)
-    with pytest.raises(ValueError, match="alone: the class needs at least two images, one of them for the test set"):
-        load(tmp_path)
-
-
-def test_folder_in_a_class(tmp_path: Path) -> None:
-    fill(tmp_path)
-    (tmp_path / "red" / "more").mkdir()
-    with pytest.raises(ValueError, match="more: is a folder; a class folder holds images alone"):
-        load(tmp_path)
-
-
-def test_test_set_of_other_classes(tmp_path: Path) -> None:
-    fill(tmp_path / "train")
-    fill(tmp_path / "test")
-    (tmp_path / "test" / "red").rename(tmp_path / "test" / "green")
-    with pytest.raises(ValueError, match="test: must have the classes of the training set; green, red stand in one"):
-        load(tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0, 60])
@@ -171,12 +115,49 @@ def test_more_than_8_bits(mode: str, file: str, tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"no image", b""])
+def test_what_cannot_be_read_is_left_out_on_request(content: bytes, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        fill(tmp_path / part, images=3)
+    (tmp_path / "train" / "blue" / "1.png").write_bytes(content)
+    (tmp_path / "test" / "red" / "0.png").write_bytes(content)
+    data = load(tmp_path, on_error="skip")
+    assert data.train_labels.tolist() == [0, 0, 1, 1, 1]
+    assert data.train_images[:, 0, 5, 5].tolist() == [0, 0, 255, 255, 255]
+    assert data.test_labels.tolist() == [0, 0, 0, 1, 1]
+    assert data.source.endswith("6 to test of " + str(tmp_path / "test") + "; 2 of them unreadable and left out")
+
+
+def test_files_for_full_training(tmp_path: Path) -> None:
+    fill(tmp_path)
+    folder = Folder(root=str(tmp_path), on_error="skip", workers=3, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    files = folder.files()
+    assert (files.name, files.on_error, files.workers) == ("folder", "skip", 3)
+    assert (files.mean, files.std) == (folder.mean, folder.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert (files.class_names, files.train_size, files.test_size) == (("blue", "red"), 8, 2)
+    assert files.source == load(tmp_path).source
+
+
+def test_what_is_read_from_yaml_is_made_plain() -> None:
+    folder = Folder(root="data", mean=[0, 0.5, 1], std=[1, 1, 1])  # type: ignore[arg-type]
+    assert (folder.mean, folder.std) == ((0.0, 0.5, 1.0), (1.0, 1.0, 1.0))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"root": ""}, "dataset.root must be the path of a folder, got ''"),
         ({"root": None}, "dataset.root must be the path of a folder, got None"),
         ({"root": "data", "resolution": 4}, "dataset.resolution must be an integer at least 8, got 4"),
+        ({"root": "data", "on_error": "warn"}, "dataset.on_error must be one of stop, skip, got 'warn'"),
+        ({"root": "data", "workers": -1}, "dataset.workers must be an integer at least 0, got -1"),
+        ({"root": "data", "mean": 0.5}, "dataset.mean must be three numbers, one for each channel, got 0.5"),
+        (
+            {"root": "data", "mean": (0.5, 0.5)},
+            r"dataset.mean must be three numbers, one for each channel, got \(0.5, ",
+        ),
+        ({"root": "data", "mean": (0, 0, 124)}, "dataset.mean must be a number at least 0 and at most 1, got 124"),
+        ({"root": "data", "std": (1, 1, 0)}, "dataset.std must be a number above 0 and at most 1, got 0"),
     ],
 )
 def test_fields_are_checked(fields: dict[str, Any], message: str) -> None:

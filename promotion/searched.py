@@ -1,0 +1,63 @@
+"""Trials of a search that are to be exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from promotion.candidates import Candidate, choose
+from promotion.export_request import BEST, PARETO
+from promotion.exportable import Dataset, Exportable, Result
+from searchers.run_folder import RUN_FILE, read_run, trial_folder
+from seqconv import validation
+from training.checkpoint import WEIGHTS_FILE
+
+_OF_THE_DATA = ("name", "classes", "resolution", "class_names", "mean", "std")
+
+
+def searched(run: Path, trial: str | int, cost: str) -> list[Exportable]:
+    """The best trial, those of the Pareto front, lowest error first, or the one of that number.
+
+    Raises:
+        ValueError: a folder that cannot be read, or no such trial, with what there is instead.
+    """
+    if trial not in (BEST, PARETO) and isinstance(trial, str):
+        raise ValueError(f"trial of a search must be best, pareto or the number of a trial, got {trial!r}")
+    description = read_run(run)
+    about = validation.has_keys(f"{run / RUN_FILE}: dataset", description["dataset"], _OF_THE_DATA)
+    if trial == PARETO:
+        chosen = choose(run=str(run), pareto=[cost])
+    elif isinstance(trial, int):
+        chosen = choose(run=str(run), trials=[trial])
+    else:
+        chosen = choose(run=str(run), top=1)
+    return [_exportable(candidate, run, about, description) for candidate in chosen]
+
+
+def _exportable(candidate: Candidate, run: Path, about: Any, description: Any) -> Exportable:
+    number, error = candidate.origin["trial"], candidate.proxy_error
+    assert error is not None, "a candidate of a search has an error"
+    weights, seed = trial_folder(run, number) / WEIGHTS_FILE, description["seed"]
+    return Exportable(
+        name=candidate.name,
+        architecture=candidate.architecture,
+        classes=about["classes"],
+        resolution=about["resolution"],
+        weights=weights if weights.is_file() else None,
+        no_weights="the search kept none of it, because it was stopped early or is not among its best (keep_weights)",
+        dataset=dataset(about),
+        result=Result(
+            part="validation",
+            errors={seed: error},
+            seed=seed,
+            epochs=candidate.origin["epochs"],
+            recipe=description["trial"],
+        ),
+        origin={"search": run.resolve().name, "trial": number},
+    )
+
+
+def dataset(about: Any) -> Dataset:
+    """From what the description of a run says of its data."""
+    names, mean, std = (tuple(about[key]) for key in ("class_names", "mean", "std"))
+    return Dataset(name=about["name"], class_names=names, mean=mean, std=std)

@@ -1,0 +1,21 @@
+"""How a command is interrupted: by Ctrl-C, and by SIGTERM alike, as a cluster sends it before it kills."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+INTERRUPTED = 130
+"""Exit code of a command that was interrupted."""
+
+
+@contextlib.contextmanager
+def terminate_like_interrupt() -> Iterator[None]:
+    """Inside, SIGTERM does what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,1 @@
+"""Full training of what a search found: recipe, batches, optimization, checkpoints within an epoch, the loop."""
