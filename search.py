@@ -8,9 +8,10 @@ import command_line
 def main(config: command_line.Config) -> int:
     """Build the search that was configured and run it."""
     search = command_line.instantiate(config, plain=True)
+    from promotion.transfer_report import rung_lines
     from searchers.run import run_search
 
-    return run_search(search)
+    return run_search(search, remarks=rung_lines)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from search_spaces.summary import check_budget, check_space, summarize
 from searchers import environment, results, run_folder
 from searchers.config import SearchConfig, TrainTrial
 from searchers.interrupt import INTERRUPTED, terminate_like_interrupt
-from searchers.record import RUNNING, TRAINED
+from searchers.record import RUNNING, TRAINED, TrialRecord
 from searchers.run_folder import RunFolder
 from searchers.session import Session
 from searchers.study import TrialStore
@@ -28,14 +28,17 @@ from training.loop import EpochMetrics, train
 from training.trial import TrialConfig
 
 TABLE_WIDTH = 160
+Remarks = Callable[[list[TrialRecord]], list[str]]
+"""Lines for the user about the trials of a search."""
 
 
-def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -> int:
+def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, remarks: Remarks | None = None) -> int:
     """Run, or go on with, a search; returns the exit code: 0 done, 1 stopped by failures, 130 interrupted.
 
     Args:
         config: what to search.
         train_trial: trains one trial in a worker; the default is proxy training on the configured data.
+        remarks: gives lines to print of a search that is done.
 
     Raises:
         ValueError, OSError: input that cannot be used; nothing has been written by then.
@@ -76,7 +79,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None) -
             train=train_trial or train_proxy,
             shared=work,
         )
-    return _conclude(config, folder, session, console)
+    return _conclude(config, folder, session, console, remarks)
 
 
 def train_proxy(
@@ -150,7 +153,9 @@ def _trials(config: SearchConfig) -> int:
     return config.trials if vectors is None else min(config.trials, vectors)
 
 
-def _conclude(config: SearchConfig, folder: RunFolder, session: Session, console: Console) -> int:
+def _conclude(
+    config: SearchConfig, folder: RunFolder, session: Session, console: Console, remarks: Remarks | None
+) -> int:
     """Write the results, print the best and what to do next; returns the exit code."""
     records = session.store.records()
     results.write_tables(folder, records)
@@ -174,7 +179,10 @@ def _conclude(config: SearchConfig, folder: RunFolder, session: Session, console
         return INTERRUPTED
     if session.stopped and trained < config.trials:
         say(f"note: {session.stopped}")
+    for line in remarks(records) if remarks else ():
+        say(line)
     if best is not None:
+        say(f"next: python promote.py run={folder.path} top=3")
         say(f"next: python export.py run={folder.path} trial=best out=exported")
     return 0
 

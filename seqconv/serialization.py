@@ -18,7 +18,7 @@ from seqconv.architecture import Architecture, check_schema
 from seqconv.networks.presets import PRESETS
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 T = TypeVar("T")
 MODEL_SCHEMA = "seqconv.model"
@@ -68,7 +68,7 @@ def load(folder: str | Path) -> nn.Module:
     if description["weights"] is not None:
         weights = _existing(folder / description["weights"])
         try:
-            model.load_state_dict(_read_weights(weights))
+            model.load_state_dict(read_weights(weights))
         except Exception as error:  # what is raised depends on what the file holds instead
             reason = textwrap.shorten(str(error), width=300)
             raise ValueError(f"{weights}: not the weights of {described_by}: {reason}") from error
@@ -128,9 +128,13 @@ def _parsed(path: Path, parse: Callable[[Any], T]) -> T:
         raise ValueError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
 
-def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    """A state_dict; no code of the file runs."""
-    if path.name == WEIGHTS_FILE:
+def read_weights(path: Path) -> Any:
+    """The state_dict in a safetensors file, or what torch saved in one of another name; no code of the file runs.
+
+    Raises:
+        ValueError: safetensors is needed and not installed.
+    """
+    if path.suffix == ".safetensors":
         try:
             from safetensors.torch import load_file
         except ImportError:
@@ -138,7 +142,7 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
         return load_file(path)
     import torch
 
-    return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _timm_model(described_by: Path, name: str, classes: int) -> nn.Module:

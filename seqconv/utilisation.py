@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqconv import validation
-from seqconv.serialization import MODEL_FILE, load, read_architecture, read_yaml
+from seqconv.serialization import MODEL_FILE, load, read_architecture, read_weights, read_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -240,7 +240,7 @@ def _with_weights(preset_or_file: str, weights: Path) -> nn.Module:
     from seqconv.networks.build import build
 
     try:
-        state = _state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        state = _state_dict(read_weights(weights))
         with torch.device("meta"):
             model = build(architecture, classes=len(state[CLASSIFIER_WEIGHT]))
         model.load_state_dict(state, assign=True)

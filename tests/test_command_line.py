@@ -379,7 +379,7 @@ def test_help_of_groups_that_stand_under_several_keys(run: Run, capsys: pytest.C
     options = [match[1] for line in section if (match := re.fullmatch(r"     (\w+) +\w.*", line))]
     assert options == sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
     assert "recipe.epochs" in " ".join(section).split()
-    assert "  dataset, as cifar.dataset=cifar10 and imagenet.dataset=imagenet" in lines
+    assert "  dataset, as cifar.dataset=auto and imagenet.dataset=imagenet" in lines
     assert any(re.match(r"  stages=\[cifar\] +\w", line) or line.startswith("  stages=[cifar] ") for line in lines)
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import seqconv
@@ -210,6 +211,7 @@ def folder(tmp_path: Path) -> Path:
     description = {"schema": "seqconv.model", "version": 1, "classes": 7, "weights": "model.pt"}
     (tmp_path / "model.yaml").write_text(to_yaml(description))
     torch.save(model.state_dict(), tmp_path / "model.pt")
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
     torch.save({"identity": {}, "state": {"model": model.state_dict(), "optimizer": {}}}, tmp_path / "checkpoint.pt")
     return tmp_path
 
@@ -230,7 +232,7 @@ def test_the_command_on_an_exported_folder(folder: Path, capsys: pytest.CaptureF
     assert found["stage3_block1.layer_b", "2", "1"] == layers["stage3_block1.layer_b"][1, 4].item()
 
 
-@pytest.mark.parametrize("file", ["model.pt", "checkpoint.pt"])
+@pytest.mark.parametrize("file", ["model.pt", "model.safetensors", "checkpoint.pt"])
 def test_the_command_on_an_architecture_and_weights(file: str, folder: Path) -> None:
     architecture, weights, out = folder / "architecture.yaml", folder / file, folder / "heat.csv"
     assert main([str(architecture), "--weights", str(weights), "--csv", str(out), "--layer", "head.layer"]) == 0

@@ -54,9 +54,13 @@ class TrainSamples(Dataset[Sample]):
     """Augmented training images; what an image becomes depends on the seed, the epoch and its index alone."""
 
     files: Files
+    """The training set."""
     transform: Transform
+    """Augmentation, which draws from torch's global random numbers."""
     resolution: int
+    """Side in pixels of what it returns."""
     seed: int
+    """Of the augmentation."""
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
@@ -79,6 +83,7 @@ class EvaluationSamples(Dataset[Sample]):
     """The centres of the test images."""
 
     files: Files
+    """The test set."""
 
     def __getitem__(self, key: Key) -> Sample:
         resolution, index = key
