@@ -45,7 +45,7 @@ def enter(
     Raises:
         ValueError: a network that the stage cannot train, naming the candidate.
     """
-    resolution = recipe.resolution or data.resolution
+    resolution = recipe.tested_at(data.resolution)
     try:
         if candidate.architecture is None:
             spec = ModelSpec(timm_name=candidate.timm_name)

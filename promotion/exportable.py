@@ -23,6 +23,8 @@ class Dataset:
     """Of each channel, for pixel values from 0 to 1: to be subtracted."""
     std: tuple[float, ...]
     """Of each channel: to be divided by, after that."""
+    preparation: str = ""
+    """How the images that the errors are of were brought to their size, where they came in others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class Result:
     """It was trained for."""
     recipe: Mapping[str, Any]
     """How, plain data."""
+    among: int = 1
+    """Candidates from which this one was chosen by these errors."""
 
     @property
     def mean(self) -> float:

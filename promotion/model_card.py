@@ -54,6 +54,11 @@ def _result(exportable: Exportable) -> Iterator[str]:
             "The validation images were held out of training, and the search chose by them: "
             "on images that nothing was chosen by, expect a larger error."
         )
+    if result.part == "test" and result.among > 1:
+        yield (
+            f"It was chosen from {result.among} candidates by their errors on these test images: "
+            "on images that nothing was chosen by, expect a larger error."
+        )
     if exportable.weights is None:
         yield f"The folder has no weights: {exportable.no_weights}. {_RANDOM}"
     if len(result.errors) > 1:
@@ -119,9 +124,10 @@ def _images(shape: str, data: Dataset | None) -> str:
     mean, std = ("(" + ", ".join(f"{value:.4f}" for value in values) + ")" for values in (data.mean, data.std))
     names = ", ".join(data.class_names[:_CLASSES_SHOWN])
     more = f", ... (`{MODEL_FILE}` has all)" if len(data.class_names) > _CLASSES_SHOWN else ""
+    prepared = f" The images of the errors above were {data.preparation}." if data.preparation else ""
     return (
         f"Images are {shape} float32: red, green and blue from 0 to 1, then `(image - mean) / std` for each of them, "
-        f"mean {mean}, std {std}. The logits are: {names}{more}."
+        f"mean {mean}, std {std}. The logits are: {names}{more}.{prepared}"
     )
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from promotion import folder, results
 from promotion.candidates import Candidate
+from promotion.config import IMAGENET
 from promotion.export_request import BEST, PARETO
 from promotion.exportable import Exportable, Result
 from promotion.searched import dataset
 from seqconv import read_architecture, validation
 from seqconv.serialization import ARCHITECTURE_FILE
+from training.datasets import Folder, ImageNet
+from training.full.image_transforms import TEST_CROP
 from training.full.weights import WEIGHTS_FILE
 
 Errors = Mapping[str, Mapping[int, float]]
@@ -41,9 +44,9 @@ def promoted(run: Path, trial: str | int, stage: str | None) -> Exportable:
         candidates = [_named(trial, candidates, run)]
     for name in reversed(stages):
         if errors := _errors(folder.PromotionFolder(run), name, candidates):
-            best = min(errors, key=lambda candidate: fmean(errors[candidate].values()))
+            best = min(errors, key=lambda candidate: results.rank(errors[candidate].values()))
             chosen = next(candidate for candidate in candidates if candidate.name == best)
-            return _exportable(run, chosen, name, errors[best], description)
+            return _exportable(run, chosen, name, errors[best], description, among=len(errors))
     whose = "no training" if trial == BEST else f"no training of {candidates[0].name}"
     raise ValueError(f"run={run}: {whose} in stage {' or '.join(stages)} has come to its end with a result yet")
 
@@ -65,7 +68,13 @@ def _errors(place: folder.PromotionFolder, stage: str, candidates: Sequence[Cand
 
 
 def _exportable(
-    run: Path, candidate: Candidate, stage: str, errors: Mapping[int, float], description: Mapping[str, Any]
+    run: Path,
+    candidate: Candidate,
+    stage: str,
+    errors: Mapping[int, float],
+    description: Mapping[str, Any],
+    *,
+    among: int,
 ) -> Exportable:
     place, about = folder.PromotionFolder(run), description["stages"][stage]
     data, recipe = about["dataset"], about["recipe"]
@@ -74,16 +83,24 @@ def _exportable(
     trained = place.seed(candidate.name, stage, seed)
     weights = trained / WEIGHTS_FILE
     has_own = candidate.architecture is not None
+    resolution = recipe["evaluation_resolution"] or recipe["resolution"] or data["resolution"]
     return Exportable(
         name=candidate.name,
         architecture=read_architecture(trained.parent / ARCHITECTURE_FILE) if has_own else None,
         timm_name=candidate.timm_name,
         classes=data["classes"],
-        resolution=recipe["evaluation_resolution"] or recipe["resolution"] or data["resolution"],
+        resolution=resolution,
         weights=weights if weights.is_file() else None,
         no_weights=f"{weights} is missing",
-        dataset=dataset(data),
-        result=Result(part="test", errors=errors, seed=seed, epochs=len(results.read_epochs(trained)), recipe=recipe),
+        dataset=replace(dataset(data), preparation=_preparation(data["name"], stage, resolution)),
+        result=Result(
+            part="test",
+            errors=errors,
+            seed=seed,
+            epochs=len(results.read_epochs(trained)),
+            recipe=recipe,
+            among=among,
+        ),
         origin={
             "promotion": run.resolve().name,
             "candidate": candidate.name,
@@ -91,3 +108,11 @@ def _exportable(
             "chosen_from": dict(candidate.origin),
         },
     )
+
+
+def _preparation(name: str, stage: str, resolution: int) -> str:
+    """See `training.full.image_transforms`: images in files are tested so, and those in memory as they are."""
+    if stage != IMAGENET or name not in (ImageNet.name, Folder.name):
+        return ""
+    side = round(resolution / TEST_CROP)
+    return f"scaled so that their shorter side has {side} pixels, the central {resolution}x{resolution} cut out of them"

@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from promotion.config import PromoteConfig
 from promotion.training import DIVERGED, FAILED, Failure, Training
 from searchers.ray_cluster import Share
 from training.full.data import FullData
+from training.full.image_files import ImageFiles
 from training.full.recipe import Recipe
 from training.log_file import logged
 from training.trainer import Diverged
@@ -75,7 +76,7 @@ class RayMachine:
             config.backend, config.resources, config.concurrency, processes=config.processes
         )
         self._processes, self._retries, self._say = config.processes, config.backend.retries, say
-        self._scratch = folder.resolve() / SCRATCH
+        self._scratch, self._wrote = folder.resolve() / SCRATCH, False
 
     @property
     def cluster(self) -> str:
@@ -97,7 +98,8 @@ class RayMachine:
         watch: Callable[[Collection[Training]], None],
     ) -> None:
         """See `promotion.training.Machine`."""
-        shared = ray.put(data)
+        self._wrote = True
+        shared = ray.put(self._with_readers(data))
         waiting = [(training, 0) for training in reversed(trainings)]
         running: dict[Any, tuple[Training, int]] = {}
         while waiting or running:
@@ -118,7 +120,15 @@ class RayMachine:
     def close(self) -> None:
         """Leave Ray, which ends what still runs."""
         ray_cluster.leave()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._wrote:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _with_readers(self, data: FullData) -> FullData:
+        """As many processes that read images as each training process has cores: several trainings run at a time."""
+        if not isinstance(data, ImageFiles) or data.workers is not None:
+            return data
+        cores = ray.cluster_resources().get("CPU", 1)
+        return replace(data, workers=max(1, int(cores / (self.concurrency * self._processes))))
 
     def _begin(self, training: Training, recipe: Recipe, shared: Any) -> Any:
         work = _Work(

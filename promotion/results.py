@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -82,9 +82,19 @@ class StageResults:
         return [result.error for result in self.seeds[name] if result.error is not None]
 
     def best_first(self) -> list[Entrant]:
-        """The entrants that have a result, the lowest mean error first."""
+        """The entrants that have a result: the most seeds first, and of them the lowest mean error."""
         trained = [entrant for entrant in self.entrants if self.errors(entrant.name)]
-        return sorted(trained, key=lambda entrant: fmean(self.errors(entrant.name)))
+        return sorted(trained, key=lambda entrant: rank(self.errors(entrant.name)))
+
+    @property
+    def failed(self) -> int:
+        """Trainings that another attempt may bring to a result."""
+        return sum(result.outcome == FAILED for of_one in self.seeds.values() for result in of_one)
+
+
+def rank(errors: Collection[float]) -> tuple[int, float]:
+    """Sorts candidates by the errors of their seeds: a mean without the seeds that diverged flatters."""
+    return -len(errors), fmean(errors)
 
 
 def read_epochs(folder: Path) -> tuple[Mapping[str, float | None], ...]:

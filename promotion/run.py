@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from promotion import candidates, folder, results
+from promotion import candidates, folder, results, stage_data
 from promotion.candidates import Candidate
-from promotion.config import PromoteConfig, Stage
+from promotion.config import PromoteConfig
 from promotion.entrants import Entrant, enter
 from promotion.folder import PromotionFolder
 from promotion.identity import identify
@@ -29,7 +29,6 @@ from seqconv import write_architecture
 from seqconv.realisation import side_by_side
 from seqconv.serialization import ARCHITECTURE_FILE
 from training.full.data import FullData
-from training.full.in_memory import InMemory
 
 TABLE_WIDTH = 160
 Join = Callable[[PromoteConfig, Path, Callable[[str], None]], Machine]
@@ -57,10 +56,10 @@ def run_promotion(config: PromoteConfig, *, join: Join | None = None) -> int:
         files=config.files,
         timm=config.timm,
     )
-    data = {name: _load(stage, config.processes) for name, stage in config.chosen_stages.items()}
-    for name, images in data.items():
-        say(f"data for {name}: {images.source}")
-    identity = identify(config, chosen, data)
+    data = stage_data.load(config)
+    for line in stage_data.describe(config, data):
+        say(line)
+    identity = identify(config, data)
     path, exists = folder.choose(config.out, _name(config, chosen), identity, chosen)
     if exists:
         chosen = folder.read_candidates(path)
@@ -107,6 +106,9 @@ class _Promotion:
             self._show(results.table(done[-1]))
             ranked = done[-1].best_first()
             if not ranked:
+                self._complain(done[-1])
+                return 1
+            if done[-1].failed and len(done) < len(entrants):
                 self._complain(done[-1])
                 return 1
             reached = {entrant.name for entrant in ranked[: self.config.keep]}
@@ -170,8 +172,8 @@ class _Promotion:
 
     def _conclude(self, done: Sequence[StageResults]) -> None:
         """Write what there is to say of it all, and print it with the next command."""
-        self._transfer(done)
         best = results.write_best(self.place, done[-1])
+        self._transfer(done)
         self.say(f"{self.place.path}: best of {done[-1].stage} is {best.name}, "
                  f"test error {results.percent(done[-1].errors(best.name))} %")  # fmt: skip
         self.say(f"next: python export.py run={shlex.quote(str(self.place.path))} trial=best out=exported")
@@ -192,28 +194,22 @@ class _Promotion:
             stages={of_stage.stage: results.by_seed(of_stage, names) for of_stage in done},
         )
         transfer_report.write_csv(found, self.place.path / "transfer.csv")
-        rungs = [] if self.config.run is None else transfer_report.rung_lines(read_records(Path(self.config.run)))
+        run = None if self.config.run is None else Path(self.config.run).expanduser()
+        rungs = [] if run is None else transfer_report.rung_lines(read_records(run))
         for line in [*transfer_report.lines(found), *rungs]:
             self.say(line)
         transfer_plot.plot(self.place.path / "transfer.png", found)
 
     def _complain(self, found: StageResults) -> None:
         last = [result.reason for of_one in found.seeds.values() for result in of_one if result.reason][-1]
-        message = f"error: no training of stage {found.stage} came to a result; the last one: {last.splitlines()[-1]}"
+        failed = f"{found.failed} trainings of stage {found.stage} failed"
+        what = failed if found.best_first() else f"no training of stage {found.stage} came to a result"
+        again = ", which the same command tries again" if found.failed else ""
+        message = f"error: {what}{again}; the last one: {last.splitlines()[-1]}"
         Console(stderr=True, soft_wrap=True).print(message, markup=False, highlight=False)
 
     def _show(self, table: Table) -> None:
         Console(width=max(self.console.width, TABLE_WIDTH)).print(table, soft_wrap=True)
-
-
-def _load(stage: Stage, processes: int) -> FullData:
-    """The images of a stage, once it is known that the recipe can train on them."""
-    import torch
-
-    dataset: Any = stage.dataset
-    data: FullData = dataset.files() if hasattr(dataset, "files") else InMemory(data=dataset.load())
-    data.open(stage.recipe, rank=0, world=processes, seed=0, device=torch.device("cpu")).close()
-    return data
 
 
 def _enter(candidate: Candidate, stage: str, config: PromoteConfig, data: FullData) -> Entrant:
@@ -223,7 +219,7 @@ def _enter(candidate: Candidate, stage: str, config: PromoteConfig, data: FullDa
 
 def _goal(config: PromoteConfig, stage: str, data: FullData) -> dict[str, Any]:
     """What an ImageNet realisation is to cost, and with which images that is measured."""
-    resolution = config.chosen_stages[stage].recipe.resolution or data.resolution
+    resolution = config.chosen_stages[stage].recipe.tested_at(data.resolution)
     return {"target": config.target, "measure": config.measure, "classes": data.classes, "resolution": resolution}
 
 

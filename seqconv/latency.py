@@ -9,6 +9,7 @@ import argparse
 import copy
 import itertools
 import json
+import logging
 import platform
 import sys
 from collections.abc import Sequence
@@ -124,6 +125,9 @@ def _measurement(
     min_run_time: float,
 ) -> Measurement:
     import torch
+
+    # Where there is a CUDA toolkit and no GPU, torch would say so on stderr at this import.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils.benchmark import Timer
 
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(place)

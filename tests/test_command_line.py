@@ -448,7 +448,7 @@ def test_the_groups_of_two_stages(run: Run) -> None:
         (["stages=[cifar,imagenet]", "recipe=cifar"], "recipe of which stage? Give cifar.recipe or imagenet.recipe"),
         (["imagenet.recipe=imagenet"], "imagenet.recipe is given, but stages=[cifar] has no stage imagenet"),
         (["recipe.epochs=0"], "recipe.epochs must be an integer at least 1, got 0"),
-        (["timm=[resnet18]", "dataset.download=false"], "CIFAR-10 is not under data"),
+        (["timm=[resnet18]", "dataset=cifar10", "dataset.download=false"], "CIFAR-10 is not under data"),
         (["presets=[cifar_b]", "stages=[imagenet]", "dataset.root=missing"], "missing: no such folder; dataset.root"),
         (["timm=[resnet18]", "dataset=digits", "out=file"], "out=file: is a file; out= takes a folder"),
     ],

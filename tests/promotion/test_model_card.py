@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,20 @@ def test_several_seeds() -> None:
     assert "The weights are those of seed 0, whose error is the lowest" in text
     assert "validation" not in text
     assert "onnx" not in text and "torch.export" not in text and "Latency" not in text
+
+
+def test_what_was_chosen_by_its_test_error_says_so() -> None:
+    assert "chosen from" not in card(result=PROMOTED)
+    said = (
+        "It was chosen from 4 candidates by their errors on these test images: on images that nothing was chosen by, "
+    )
+    assert f"{said}expect a larger error." in card(result=replace(PROMOTED, among=4))
+
+
+def test_how_images_in_files_were_prepared() -> None:
+    assert "The images of the errors" not in card(result=PROMOTED)
+    text = card(result=PROMOTED, dataset=replace(DATA, preparation="cut to a square"))
+    assert "The logits are: disc, ring, bar. The images of the errors above were cut to a square." in text
 
 
 def test_what_was_not_trained() -> None:

@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_best_is_that_of_the_lowest_mean_with_the_weights_of_its_best_seed(run: Path) -> None:
     found = promoted(run, "best", "cifar")
     assert (found.name, found.architecture) == ("preset-large", LARGE)
-    assert found.result == Result(part="test", errors={0: 0.2, 1: 0.2}, seed=0, epochs=3, recipe=FULL)
+    assert found.result == Result(part="test", errors={0: 0.2, 1: 0.2}, seed=0, epochs=3, recipe=FULL, among=2)
     assert found.weights == run / "candidates" / "preset-large" / "cifar" / "seed-0" / "model.safetensors"
     assert (found.classes, found.resolution) == (3, 16)
     assert found.dataset is not None and found.dataset.class_names == ("disc", "ring", "bar")
@@ -55,6 +55,15 @@ def test_the_resolution_is_that_of_the_evaluation(run: Path) -> None:
     described["stages"]["imagenet"]["recipe"]["evaluation_resolution"] = None
     (run / "promote.yaml").write_text(to_yaml(described))
     assert promoted(run, 7, "imagenet").resolution == 24
+
+
+def test_how_images_in_files_were_prepared(run: Path) -> None:
+    described = dict(read_yaml(run / "promote.yaml"))
+    for name, expected in {"shapes": "", "folder": "shorter side has 37 pixels, the central 32x32 cut out"}.items():
+        described["stages"]["imagenet"]["dataset"]["name"] = name
+        (run / "promote.yaml").write_text(to_yaml(described))
+        data = promoted(run, 7, "imagenet").dataset
+        assert data is not None and expected in data.preparation and bool(expected) == bool(data.preparation)
 
 
 def test_a_candidate_that_did_not_reach_the_last_stage(run: Path) -> None:

@@ -109,6 +109,15 @@ def test_the_lowest_mean_over_the_seeds_comes_first(place: PromotionFolder) -> N
     assert [e.name for e in found.best_first()] == ["trial-0002", "trial-0001"]
     assert found.errors("trial-0002") == [0.2, 0.1]
     assert found.errors("trial-0003") == []
+    assert found.failed == 1, "one that diverged would do so again"
+
+
+def test_seeds_that_diverged_are_not_left_out_of_the_ranking(place: PromotionFolder) -> None:
+    """One lucky seed of two does not beat two."""
+    ended(place, "trial-0003", 0, 0.01)
+    ended(place, "trial-0003", 1, 0.5, failure=Failure(outcome=DIVERGED, reason="Diverged: inf"))
+    found = read(place, names=("trial-0002", "trial-0003"))
+    assert [e.name for e in found.best_first()] == ["trial-0002", "trial-0003"]
 
 
 def test_seeds_that_were_trained_before_are_not_left_out(place: PromotionFolder) -> None:

@@ -51,7 +51,7 @@ def search(tmp_path: Path) -> str:
     """A search of three trials, the second one the best."""
     run = tmp_path / "runs" / "one"
     folder = RunFolder(run)
-    about = {"name": "digits", "resolution": 16, "classes": 10}
+    about = {"name": "digits", "resolution": 16, "classes": 10, "class_names": [str(digit) for digit in range(10)]}
     folder.open({"search_space": {"name": "tiny"}, "dataset": about, "trial": {}, "seed": 0}, {})
     trial(run, 0.4, 0.3)
     trial(run, 0.2, 0.2)
@@ -141,7 +141,8 @@ class TestOneStage:
         assert desk.trained == [(PRESET, "cifar", 0), (PRESET, "cifar", 1)] and desk.closed == 1
         captured = capsys.readouterr()
         assert captured.err == (
-            "error: no training of stage cifar came to a result; the last one: OSError: no space left\n"
+            "error: no training of stage cifar came to a result, which the same command tries again; "
+            "the last one: OSError: no space left\n"
         )
         assert "next:" not in captured.out
         assert not (promotion() / "best.yaml").exists()
@@ -170,10 +171,26 @@ class TestChain:
 
     def test_what_has_no_result_goes_no_further(self, files: list[str]) -> None:
         desk = self.desk(
-            failures={(f"file-{name}", "cifar", seed): CRASH for name in ("one", "two") for seed in (0, 1)}
+            failures={(f"file-{name}", "cifar", seed): DIVERGENCE for name in ("one", "two") for seed in (0, 1)}
         )
         assert run_promotion(self.config(files, keep=None), join=desk) == 0
         assert {name for name, of, _ in desk.trained if of == "imagenet"} == {"file-three"}
+
+    def test_a_training_that_may_yet_come_to_a_result_is_waited_for(
+        self, files: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The best candidate's disk was full: another one must not go on to ImageNet in its place."""
+        settings = self.config(files)
+        broken = self.desk(failures={("file-two", "cifar", seed): CRASH for seed in (0, 1)})
+        assert run_promotion(settings, join=broken) == 1
+        assert {of for _, of, _ in broken.trained} == {"cifar"}
+        assert capsys.readouterr().err == (
+            "error: 2 trainings of stage cifar failed, which the same command tries again; "
+            "the last one: OSError: no space left\n"
+        )
+        again = self.desk()
+        assert run_promotion(settings, join=again) == 0
+        assert {name for name, of, _ in again.trained if of == "imagenet"} == {"file-two"}
 
     def test_the_realisation_stands_beside_the_architecture(
         self, files: list[str], capsys: pytest.CaptureFixture[str]

@@ -72,8 +72,10 @@ def find(root: Path, *, held_out: bool = True) -> ClassFolders:
     """
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder; dataset.root must hold one folder of images for each class")
-    train_root = root / "train" if (root / "train").is_dir() else root
     test_root = _test_root(root)
+    # Beside class folders and without a test set, "train" is one of the classes.
+    is_part = (root / "train").is_dir() and (test_root is not None or _has_folders(root / "train"))
+    train_root = root / "train" if is_part else root
     if not held_out and (train_root == root or test_root is None):
         found = ", ".join(name for name, _ in _visible(root)) or "nothing"
         raise ValueError(
@@ -93,7 +95,11 @@ def find(root: Path, *, held_out: bool = True) -> ClassFolders:
 def _test_root(root: Path) -> Path | None:
     """ImageNet comes with a test/ of images without labels beside val/."""
     parts = [root / part for part in ("test", "val") if (root / part).is_dir()]
-    return next((part for part in parts if any(folder for _, folder in _visible(part))), next(iter(parts), None))
+    return next(filter(_has_folders, parts), next(iter(parts), None))
+
+
+def _has_folders(path: Path) -> bool:
+    return path.is_dir() and any(is_folder for _, is_folder in _visible(path))
 
 
 def _files(root: Path) -> Files:

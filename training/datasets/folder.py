@@ -33,7 +33,7 @@ class Folder:
     root: str
     """Folder of the class folders, or of train/ and test/."""
     resolution: int = 32
-    """Side in pixels to which images in memory are cut and scaled; full training has recipe.resolution."""
+    """Side in pixels to which images in memory are cut and scaled; those in files have recipe.resolution."""
     on_error: str = "stop"
     """What an unreadable image does: stop the training, or skip: be left out and counted."""
     workers: int | None = None

@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class HeldSignals:
-    """Inside, the first SIGINT or SIGTERM waits for `deliver`; a second one acts at once, as it would outside.
+    """Inside, the first SIGINT or SIGTERM waits for `deliver` or the end; a second one acts at once.
 
     In threads other than the main one, where Python delivers no signals, nothing is held. Nor are ignored signals.
     """
@@ -28,10 +28,13 @@ class HeldSignals:
                     self._before[number] = signal.signal(number, self._hold)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+        if self.pending is not None and kind is None:
+            number, self.pending = self.pending, None
+            signal.raise_signal(number)
 
     def deliver(self) -> None:
         """Let the signal that waits, if one does, do what it does outside; return where its handler returns."""
@@ -43,6 +46,7 @@ class HeldSignals:
         if self.pending is None:
             self.pending = number
         else:
+            self.pending = None
             self._act(number)
 
     def _act(self, number: int) -> None:

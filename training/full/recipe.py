@@ -98,6 +98,10 @@ class Recipe:
                 "one of them to false"
             )
 
+    def tested_at(self, resolution: int) -> int:
+        """Side in pixels of the test images, for which a network's cost is told, where the data set's own is this."""
+        return self.evaluation_resolution or self.resolution or resolution
+
     def _check_fields(self) -> None:
         for name in ("epochs", "accumulate"):
             validation.integer(f"recipe.{name}", getattr(self, name))

@@ -82,6 +82,14 @@ def test_train_alone_holds_out_a_fifth(tmp_path: Path) -> None:
     assert find(tmp_path).test.labels.tolist() == [0, 1]
 
 
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("bus", "car", "train"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            (tmp_path / name / f"{number}.png").touch()
+    assert find(tmp_path).train.class_names == ("bus", "car", "train")
+
+
 def test_test_goes_before_val(tmp_path: Path) -> None:
     for part, images in (("train", 3), ("val", 2), ("test", 1)):
         touch(tmp_path / part, {"a": images, "b": images})

@@ -30,6 +30,20 @@ def test_a_signal_waits_until_it_is_delivered(number: int, arrived: list[int]) -
         assert (signals.pending, arrived) == (None, [number])
 
 
+def test_a_signal_that_nobody_delivers_acts_at_the_end(arrived: list[int]) -> None:
+    with HeldSignals():
+        signal.raise_signal(signal.SIGTERM)
+        assert arrived == []
+    assert arrived == [signal.SIGTERM]
+
+
+def test_an_error_goes_before_a_signal_that_waits(arrived: list[int]) -> None:
+    with pytest.raises(OSError), HeldSignals():
+        signal.raise_signal(signal.SIGTERM)
+        raise OSError
+    assert arrived == []
+
+
 def test_an_interrupt_is_a_keyboard_interrupt_when_delivered() -> None:
     with HeldSignals() as signals:
         signal.raise_signal(signal.SIGINT)
