@@ -249,7 +249,7 @@ def test_the_command_on_an_architecture_and_weights(file: str, folder: Path) -> 
         (["FOLDER"], "nothing to write: give --out heat.png, --csv heat.csv or both"),
         (["FOLDER/none", "--out", "x.png"],
          "FOLDER/none: no such model folder; an architecture needs --weights FILE"),
-        (["FOLDER/empty", "--out", "x.png"], "FOLDER/empty/architecture.yaml: no such file; an exported model folder "),
+        (["FOLDER/empty", "--out", "x.png"], "FOLDER/empty/model.yaml: no such file; an exported model folder "),
         (["FOLDER/bare", "--out", "x.png"],
          "FOLDER/bare: it was exported without weights, so there is nothing to look at"),
         (["cifar_c", "--weights", "FOLDER/model.pt", "--out", "x.png"], "cifar_c: no such preset or file (did you "),
