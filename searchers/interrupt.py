@@ -13,9 +13,15 @@ INTERRUPTED = 130
 
 @contextlib.contextmanager
 def terminate_like_interrupt() -> Iterator[None]:
-    """Inside, SIGTERM does what Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    """Inside, SIGTERM does what Ctrl-C does, also in a job in the background of a shell, where Ctrl-C does nothing."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    os.kill(os.getpid(), signal.SIGINT)

@@ -1,6 +1,7 @@
 """What every test runs under: one thread, nothing sent anywhere, the same examples each time."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -9,6 +10,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+# A job in the background of a shell ignores Ctrl-C, and so would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
