@@ -194,7 +194,7 @@ def _timm(names: Sequence[str]) -> Iterator[Candidate]:
         import timm
     except ImportError:
         raise ValueError(f"timm={list(names)}: timm is not installed; pip install 'seqconv-nas[timm]'") from None
-    known = set(timm.list_models())
+    known = set(timm.list_models()) - set(PRESETS)  # which `seqconv.timm_models` may have registered
     for name in names:
         if name not in known:
             near = " (it is one of presets)" if name in PRESETS else validation.did_you_mean(name, known)

@@ -274,6 +274,13 @@ def test_a_model_that_timm_does_not_have(name: str, near: str) -> None:
     assert message.endswith("; timm.list_models() has their names")
 
 
+def test_presets_are_not_models_of_timm_where_they_are_registered_either() -> None:
+    import seqconv.timm_models  # noqa: F401
+
+    with pytest.raises(ValueError, match=r"timm has no model 'cifar_b' \(it is one of presets\)"):
+        choose(run=None, top=None, pareto=None, trials=None, presets=[], files=[], timm=["cifar_b"])
+
+
 def test_without_timm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     expected = "timm=['resnet18']: timm is not installed; pip install 'seqconv-nas[timm]'"
