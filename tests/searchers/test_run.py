@@ -182,7 +182,7 @@ def test_the_model_is_loaded_by_seqconv_alone_and_errs_as_recorded(ended: Ended,
     error, _, loaded = said.stdout.strip().partition(" ")
     best = yaml.safe_load((ended.run / "best" / "result.yaml").read_text())
     assert float(error) == pytest.approx(best["error"], abs=1e-6)
-    assert best["error"] == model["validation_error"] == ended.records()[best["trial"]].error
+    assert best["error"] == model["result"]["mean"] == ended.records()[best["trial"]].error
     assert loaded == "[]"
 
 
