@@ -50,6 +50,14 @@ class Candidate:
         if (self.architecture is None) == (self.timm_name is None):
             raise ValueError(f"candidate {self.name} must have either an architecture or a timm_name")
 
+    @property
+    def network(self) -> str:
+        """Fingerprint of the architecture, or the model's name in timm: equal networks share it."""
+        if self.architecture is not None:
+            return self.architecture.fingerprint()
+        assert self.timm_name is not None
+        return self.timm_name
+
 
 def choose(
     *,
@@ -206,7 +214,7 @@ def _once(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Equal networks once, and unequal ones of one name told apart by a number."""
     kept: dict[str, Candidate] = {}
     for candidate in candidates:
-        key = candidate.architecture.fingerprint() if candidate.architecture else candidate.name
+        key = candidate.network
         first = kept.get(key)
         if first is None:
             kept[key] = replace(candidate, name=_free(candidate.name, [c.name for c in kept.values()]))

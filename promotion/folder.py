@@ -16,15 +16,12 @@ Tables can be made anew from candidates/ at any time.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from promotion.candidates import Candidate
+from searchers.owned_folder import HEAD, Kind, OwnedFolder, fresh
 from searchers.run_folder import check_writable, differences, write_atomically
 from seqconv import Architecture, validation, write_architecture
 from seqconv.architecture import check_schema
@@ -34,11 +31,11 @@ PROMOTION_FILE, BEST_FILE = "promote.yaml", "best.yaml"
 SCHEMA = "seqconv.promotion"
 VERSION = 1
 ROOT = Path("promotions")
-_HEAD = ("schema", "version", "id")
+_KIND = Kind(name="promotion", setting="out", file=PROMOTION_FILE, schema=SCHEMA, version=VERSION)
 _IDENTITY = ("choice", "stages", "processes")
 
 
-class PromotionFolder:
+class PromotionFolder(OwnedFolder):
     """A folder that this process alone writes to, from `open` until the process ends.
 
     Args:
@@ -46,8 +43,7 @@ class PromotionFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = FileLock(path / ".lock")
+        super().__init__(path, _KIND)
 
     def open(self, identity: Mapping[str, Any], candidates: Sequence[Candidate], files: Mapping[str, Any]) -> None:
         """Make the folder or take it over, and write the files (name without .yaml to content) that describe it.
@@ -56,18 +52,12 @@ class PromotionFolder:
             ValueError: another promotion is running in it, or it belongs to one of another identity.
             OSError: it cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            reason = "another promotion is running in this folder; wait for it or pass another out="
-            raise ValueError(f"out={self.path}: {reason}") from None
-        if holds_promotion(self.path):
+        self.own()
+        if _KIND.is_in(self.path):
             check_identity(self.path, identity)
         else:
-            head = {"schema": SCHEMA, "version": VERSION, "id": uuid.uuid4().hex[:8]}
             chosen = {"candidates": [_to_dict(candidate) for candidate in candidates]}
-            write_atomically(self.path / PROMOTION_FILE, to_yaml({**head, **identity, **chosen}))
+            write_atomically(self.path / PROMOTION_FILE, to_yaml({**_KIND.head(), **identity, **chosen}))
         for candidate in candidates:
             folder = self.path / "candidates" / candidate.name
             folder.mkdir(parents=True, exist_ok=True)
@@ -75,10 +65,6 @@ class PromotionFolder:
                 write_architecture(candidate.architecture, folder / ARCHITECTURE_FILE)
         for name, content in files.items():
             write_atomically(self.path / f"{name}.yaml", to_yaml(content))
-
-    def close(self) -> None:
-        """Let another process have it."""
-        self._lock.release()
 
     def stage(self, candidate: str, stage: str) -> Path:
         """Folder of a candidate in a stage."""
@@ -103,32 +89,15 @@ def choose(
     """
     if out is not None:
         path = Path(out).expanduser()
-        exists = holds_promotion(path)
+        exists = _KIND.is_in(path)
         if exists:
             check_identity(path, identity)
     else:
         found = _newest(root, identity, candidates)
         exists = found is not None
-        path = found or root / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+        path = found or fresh(root, name)
     check_writable("out", path)
     return path, exists
-
-
-def holds_promotion(path: Path) -> bool:
-    """Whether there is one; False where one may begin.
-
-    Raises:
-        ValueError: a file, or a folder with something else in it.
-    """
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"out={path}: is a file; out= takes a folder")
-    if (path / PROMOTION_FILE).is_file():
-        return True
-    # Hidden files are what a promotion leaves that was killed before its first entry.
-    if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
-        raise ValueError(f"out={path}: is not empty and holds no promotion ({PROMOTION_FILE} is missing); "
-                         "pass another out=")  # fmt: skip
-    return False
 
 
 def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
@@ -151,7 +120,7 @@ def read_promotion(path: Path) -> Mapping[str, Any]:
     where = str(path / PROMOTION_FILE)
     description = read_yaml(path / PROMOTION_FILE)
     check_schema(where, description, SCHEMA, VERSION)
-    return validation.has_keys(where, description, (*_HEAD, *_IDENTITY, "candidates"))
+    return validation.has_keys(where, description, (*HEAD, *_IDENTITY, "candidates"))
 
 
 def read_candidates(path: Path) -> list[Candidate]:
@@ -164,8 +133,7 @@ def read_candidates(path: Path) -> list[Candidate]:
 
 
 def _newest(root: Path, identity: Mapping[str, Any], candidates: Sequence[Candidate]) -> Path | None:
-    files = sorted(root.glob(f"*/{PROMOTION_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for path in (file.parent for file in files):
+    for path in _KIND.newest_first(root):
         try:
             differing = differences(_identity(read_promotion(path)), identity)
         except ValueError:
@@ -177,11 +145,11 @@ def _newest(root: Path, identity: Mapping[str, Any], candidates: Sequence[Candid
 
 
 def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in description.items() if key not in (*_HEAD, "candidates")}
+    return {key: value for key, value in description.items() if key not in (*HEAD, "candidates")}
 
 
 def _networks(candidates: Sequence[Candidate]) -> set[str | None]:
-    return {c.timm_name if c.architecture is None else c.architecture.fingerprint() for c in candidates}
+    return {candidate.network for candidate in candidates}
 
 
 def _to_dict(candidate: Candidate) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def identify(config: PromoteConfig, data: Mapping[str, FullData]) -> dict[str, A
         "top": config.top,
         "pareto": config.pareto,
         "trials": config.trials,
-        "others": {c.name: _network(c) for c in named(config)},
+        "others": {c.name: c.network for c in named(config)},
     }
     stages = {name: _stage_identity(name, stage, config, data[name]) for name, stage in config.chosen_stages.items()}
     return {"choice": choice, "stages": stages, "processes": config.processes}
@@ -37,10 +37,6 @@ def named(config: PromoteConfig) -> list[Candidate]:
     return choose(
         run=None, top=None, pareto=None, trials=None, presets=config.presets, files=config.files, timm=config.timm
     )
-
-
-def _network(candidate: Candidate) -> str | None:
-    return candidate.timm_name if candidate.architecture is None else candidate.architecture.fingerprint()
 
 
 def _stage_identity(name: str, stage: Stage, config: PromoteConfig, data: FullData) -> dict[str, Any]:

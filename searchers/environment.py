@@ -19,6 +19,8 @@ def describe(cluster: str, dataset_source: str) -> dict[str, Any]:
     """Versions, devices, commit and command line, as plain data."""
     import torch
 
+    from seqconv.latency import cpu_name
+
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -26,7 +28,7 @@ def describe(cluster: str, dataset_source: str) -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": {"model": _cpu_model(), "cores": os.cpu_count()},
+        "cpu": {"model": cpu_name(), "cores": os.cpu_count()},
         "gpus": devices,
         "cluster": cluster,
         "dataset_source": dataset_source,
@@ -39,14 +41,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _commit() -> str | None:

@@ -14,14 +14,11 @@ Tables and best/ can be made anew from the journal at any time.
 from __future__ import annotations
 
 import tempfile
-import uuid
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from searchers.owned_folder import HEAD, Kind, OwnedFolder, fresh
 from seqconv import Architecture, validation, write_architecture
 from seqconv.architecture import check_schema
 from seqconv.serialization import read_yaml, to_yaml
@@ -29,10 +26,10 @@ from seqconv.serialization import read_yaml, to_yaml
 RUN_FILE = "run.yaml"
 SCHEMA = "seqconv.run"
 VERSION = 1
-_HEAD = ("schema", "version", "id")
+_KIND = Kind(name="search", setting="run", file=RUN_FILE, schema=SCHEMA, version=VERSION)
 
 
-class RunFolder:
+class RunFolder(OwnedFolder):
     """A folder that this process alone writes to, from `open` until the process ends.
 
     Args:
@@ -40,8 +37,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = FileLock(path / ".lock")
+        super().__init__(path, _KIND)
 
     def open(self, identity: Mapping[str, Any], files: Mapping[str, Any]) -> None:
         """Make the folder or take it over, and write the files (name without .yaml to content) that describe it.
@@ -51,15 +47,9 @@ class RunFolder:
             OSError: it cannot be written.
         """
         check_identity(self.path, identity)
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            reason = "another search is running in this folder; wait for it or pass another run="
-            raise ValueError(f"run={self.path}: {reason}") from None
+        self.own()
         if not (self.path / RUN_FILE).is_file():
-            head = {"schema": SCHEMA, "version": VERSION, "id": uuid.uuid4().hex[:8]}
-            write_atomically(self.path / RUN_FILE, to_yaml({**head, **identity}))
+            write_atomically(self.path / RUN_FILE, to_yaml({**_KIND.head(), **identity}))
         (self.path / "trials").mkdir(exist_ok=True)
         for name, content in files.items():
             write_atomically(self.path / f"{name}.yaml", to_yaml(content))
@@ -68,10 +58,6 @@ class RunFolder:
     def group(self) -> str:
         """A name of this search that no other search has, whatever its folder is called."""
         return f"{self.path.resolve().name}-{read_run(self.path)['id']}"
-
-    def close(self) -> None:
-        """Let another process have it."""
-        self._lock.release()
 
     def trial(self, number: int) -> Path:
         """Folder of a trial."""
@@ -100,13 +86,13 @@ def choose(
     name = f"{identity['search_space']['name']}-{identity['dataset']['name']}"
     if run is not None:
         path = Path(run).expanduser()
-        exists = _holds_search(path)
+        exists = _KIND.is_in(path)
         if exists and resume is False:
             raise ValueError(f"run={run}: holds a search already and resume=false; pass another run= or resume=true")
     else:
         found = newest(root, identity) if resume else None
         exists = found is not None
-        path = found or root / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+        path = found or fresh(root, name)
     if resume and not exists:
         where = f"of this command under {root}" if run is None else f"at run={run}"
         raise ValueError(f"resume=true: there is no search {where} to go on with; leave resume out to begin one")
@@ -116,13 +102,12 @@ def choose(
 
 def newest(root: Path, identity: Mapping[str, Any]) -> Path | None:
     """The latest run folder under `root` that belongs to a search of that identity."""
-    candidates = sorted(root.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in candidates:
+    for path in _KIND.newest_first(root):
         try:
-            check_identity(file.parent, identity)
+            check_identity(path, identity)
         except ValueError:
             continue
-        return file.parent
+        return path
     return None
 
 
@@ -134,7 +119,7 @@ def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
     """
     if not (path / RUN_FILE).is_file():
         return
-    there = {key: value for key, value in read_run(path).items() if key not in _HEAD}
+    there = {key: value for key, value in read_run(path).items() if key not in HEAD}
     if differing := differences(there, identity):
         advice = f"Pass another run= or the settings of {path / 'config.yaml'}"
         raise ValueError(f"run={path} belongs to another search: {differing}. {advice}")
@@ -157,7 +142,7 @@ def read_run(path: Path) -> Mapping[str, Any]:
     where = str(path / RUN_FILE)
     description = read_yaml(path / RUN_FILE)
     check_schema(where, description, SCHEMA, VERSION)
-    return validation.has_keys(where, description, (*_HEAD, "search_space", "dataset", "trial", "seed"))
+    return validation.has_keys(where, description, (*HEAD, "search_space", "dataset", "trial", "seed"))
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -165,17 +150,6 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-def _holds_search(path: Path) -> bool:
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"run={path}: is a file; run= takes a folder")
-    if (path / RUN_FILE).is_file():
-        return True
-    # Hidden files are what a search leaves that was killed before its first entry.
-    if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
-        raise ValueError(f"run={path}: is not empty and holds no search ({RUN_FILE} is missing); pass another run=")
-    return False
 
 
 def check_writable(name: str, path: Path) -> None:

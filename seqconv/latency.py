@@ -157,6 +157,11 @@ def _name(place: torch.device) -> str:
         return torch.cuda.get_device_name(place)
     if place.type != "cpu":
         return str(place)
+    return cpu_name()
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text(encoding="utf-8").splitlines() if facts.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
