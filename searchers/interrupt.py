@@ -13,12 +13,17 @@ INTERRUPTED = 130
 
 @contextlib.contextmanager
 def terminate_like_interrupt() -> Iterator[None]:
-    """Inside, SIGTERM does what Ctrl-C does, also in a job in the background of a shell, where Ctrl-C does nothing."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    """Inside, SIGTERM does what Ctrl-C does, also in a job in the background of a shell, where Ctrl-C does nothing.
+
+    Afterwards all handlers are those of before: Ray Tune leaves its own behind, which swallow the next Ctrl-C.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(*_: object) -> None:
