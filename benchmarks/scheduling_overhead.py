@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="more KEY=VALUE of search.py")
     options = parser.parse_args()
     spent: dict[str, list[float]] = defaultdict(list)
-    for owner, name in ((Session, "propose"), (Session, "on_epoch"), (Session, "on_end"), (TrialStore, "ask")):
+    for owner, name in ((Session, "propose"), (Session, "on_epoch"), (Session, "on_end"), (TrialStore, "begin")):
         setattr(owner, name, timed(getattr(owner, name), spent[f"{owner.__name__}.{name}"]))
     ends: list[float] = []
     on_end = Session.on_end

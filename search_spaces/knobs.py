@@ -257,6 +257,8 @@ def from_plain(name: str, data: Mapping[str, Any]) -> Knob:
 
 def active(knob: Knob, values: Mapping[str, Value]) -> bool:
     """Whether the values of earlier knobs meet every condition of `knob`; a knob without a value meets none."""
+    if not knob.when:
+        return True
     return all(
         earlier in values and any(same(a, values[earlier]) for a in allowed) for earlier, allowed in knob.when.items()
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from search_spaces.knobs import Knob, Value, active
+from search_spaces.knobs import Categorical, Knob, Value, active
 from seqconv import Architecture, validation
 
 
@@ -49,6 +49,26 @@ def sample(
             allowed = (within or {}).get(knob.name)
             values[knob.name] = knob.draw(rng) if allowed is None else rng.choice(allowed)
     return values
+
+
+def every(space: SearchSpace) -> Iterator[dict[str, Value]]:
+    """Each knob vector of a space without numbers that lack a step; the last knob changes fastest."""
+    return _vectors(space.knobs, {})
+
+
+def _vectors(knobs: Sequence[Knob], made: dict[str, Value]) -> Iterator[dict[str, Value]]:
+    for i, knob in enumerate(knobs):
+        if active(knob, made):
+            for value in _values(knob):
+                yield from _vectors(knobs[i + 1 :], {**made, knob.name: value})
+            return
+    yield made
+
+
+def _values(knob: Knob) -> list[Value]:
+    if isinstance(knob, Categorical):
+        return list(knob.choices)
+    return [knob.check(knob.low + i * (knob.step or 0)) for i in range(knob.count or 0)]
 
 
 def size(space: SearchSpace) -> int | None:

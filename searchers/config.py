@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from search_spaces.budget import Budget
 from search_spaces.space import SearchSpace
-from searchers.samplers import Sampler
-from searchers.schedulers import Scheduler
+from searchers import objectives
+from searchers.prefilter import Prefilter
+from searchers.schedulers import Scheduler, check_objectives
+from searchers.searcher import Searcher
 from searchers.tracking.tracker import TrackerConfig
 from seqconv import validation
 from training.trial import TrialConfig
@@ -90,14 +92,19 @@ class SearchConfig:
     """
 
     search_space: SearchSpace
-    searcher: Sampler
+    searcher: Searcher
     scheduler: Scheduler
+    prefilter: Prefilter
     dataset: Dataset
     trial: TrialConfig
     budget: Budget
     resources: Resources
     backend: RayBackend
     tracker: TrackerConfig
+    objective: Any
+    """What is minimised: error, or a list of it and others, see `searchers.objectives`."""
+    limits: Mapping[str, float]
+    """The most that a trial may measure, by name of an objective; known only once it was measured."""
     trials: int
     """Trials to train in all; duplicates are answered from the store and do not count."""
     seed: int
@@ -117,6 +124,9 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         self._check_groups()
+        object.__setattr__(self, "objective", objectives.check(self.objective))
+        object.__setattr__(self, "limits", objectives.check_limits(self.limits))
+        check_objectives(self.scheduler, self.objective)
         validation.integer("trials", self.trials)
         validation.integer("seed", self.seed, low=0, high=2**32 - 1)
         if self.run is not None:
@@ -154,8 +164,9 @@ def _text(name: str, value: Any, allowed: str) -> str:
 
 _KINDS: Mapping[str, Any] = {
     "search_space": "decode",
-    "searcher": Sampler,
+    "searcher": "bind",
     "scheduler": Scheduler,
+    "prefilter": Prefilter,
     "dataset": "load",
     "trial": TrialConfig,
     "budget": Budget,

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from searchers import ray_cluster  # sets what Ray reads when it is imported
@@ -19,13 +18,13 @@ from searchers import ray_cluster  # sets what Ray reads when it is imported
 # isort: split
 from ray import tune
 from ray.tune import Callback, Stopper
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from searchers import ray_schedulers
 from searchers.config import TrainTrial
+from searchers.objectives import MEASURED
 from searchers.ray_cluster import Share
-from searchers.record import COMPLETED, PRUNED, TrialRecord
-from searchers.schedulers import Asha, Scheduler
+from searchers.schedulers import Scheduler
 from searchers.session import Session
 from seqconv import Architecture
 from training.device import release_memory
@@ -62,7 +61,13 @@ def run(
                 trainable,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=_scheduler(scheduler, session.epochs, session.store.records()),
+                    scheduler=ray_schedulers.make(
+                        scheduler,
+                        session.problem.epochs,
+                        session.history,
+                        objectives=session.problem.objectives,
+                        measures=lambda number: session.history[number].measures(),
+                    ),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
@@ -71,8 +76,8 @@ def run(
                     name="search",
                     storage_path=str(Path(scratch).resolve()),
                     failure_config=tune.FailureConfig(max_failures=retries),
-                    stop=WhenSessionFails(session),
-                    callbacks=[LostWorkers(searcher, session.say, retries)],
+                    stop=NotWorthIt(searcher),
+                    callbacks=[LostWorkers(searcher, session.progress.note, retries)],
                     verbose=0,
                 ),
             ).fit()
@@ -120,6 +125,8 @@ class SessionSearcher(Searcher):
             self._failures[trial_id] = result["failure"]
         elif "epoch" in result:
             self._session.on_epoch(self._numbers[trial_id], result)
+        elif measured := _measured(result):
+            self._session.on_measured(self._numbers[trial_id], measured)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False, **_: Any
@@ -128,6 +135,15 @@ class SessionSearcher(Searcher):
             return  # LostWorkers knows why
         self.on_trial_result(trial_id, result or {})
         self.end(trial_id, self._failures.pop(trial_id, None))
+
+    def beyond_limits(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether a result is a measurement of a trial that is not worth training."""
+        return self._session.beyond_limits(self._numbers[trial_id], _measured(result))
+
+    @property
+    def failed(self) -> bool:
+        """The session has stopped because of failures."""
+        return self._session.failed
 
     def end(self, trial_id: str, failure: str | None) -> None:
         """A trial came to its end; `failure` is the reason where it failed."""
@@ -158,38 +174,21 @@ class LostWorkers(Callback):
         return {}
 
 
-class WhenSessionFails(Stopper):
-    """Ends the trials that are running once the session has failed."""
+class NotWorthIt(Stopper):
+    """Ends a trial that measures beyond a limit before it is trained, and all trials once the session has failed."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, searcher: SessionSearcher) -> None:
+        self._searcher = searcher
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        return self._searcher.beyond_limits(trial_id, result)
 
     def stop_all(self) -> bool:
-        return self._session.failed
+        return self._searcher.failed
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-def _scheduler(config: Scheduler, epochs: int, history: list[TrialRecord]) -> TrialScheduler:
-    """ASHA with the rungs of the trials that ended before this process began, so that a resumed search stops alike."""
-    if not isinstance(config, Asha) or config.grace_epochs >= epochs:
-        return FIFOScheduler()
-    asha = ASHAScheduler(
-        time_attr="epoch",
-        metric="validation_error",
-        mode="min",
-        max_t=epochs,
-        grace_period=config.grace_epochs,
-        reduction_factor=config.reduction_factor,
-        stop_last_trials=False,
-    )
-    for record in history:
-        if record.outcome in (COMPLETED, PRUNED):
-            earlier: Any = SimpleNamespace(trial_id=f"earlier-{record.number}")
-            for epoch, error in record.errors.items():
-                asha._brackets[0].on_result(earlier, epoch, -error)
-    return asha
+def _measured(result: Mapping[str, Any]) -> dict[str, float]:
+    return {name: result[name] for name in MEASURED if name in result}

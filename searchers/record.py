@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from searchers.objectives import ERROR, OBJECTIVES, pareto_front
 
 RUNNING = "running"
 COMPLETED = "completed"
@@ -29,7 +32,7 @@ class TrialRecord:
     errors: Mapping[int, float] = field(default_factory=dict)
     """Validation error, a fraction, by epoch."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What was noted of it: fingerprint, architecture, params, macs, serial_depth, unread_groups, reason, seconds."""
+    """What was noted of it: fingerprint, architecture, its cost, what was measured, reason, seconds, violations."""
 
     @property
     def error(self) -> float | None:
@@ -41,13 +44,40 @@ class TrialRecord:
         """Epochs it was trained for."""
         return max(self.errors, default=0)
 
+    def measures(self) -> dict[str, float]:
+        """Every quantity known of it that a search could minimise; the error is that of the last epoch."""
+        known = {**self.facts, ERROR: self.error}
+        return {name: float(known[name]) for name in OBJECTIVES if known.get(name) is not None}
+
     @property
     def fingerprint(self) -> str | None:
         """Name of its canonical architecture, where its values decode to one."""
         return self.facts.get("fingerprint")
 
+    @property
+    def short_reason(self) -> str:
+        """The last line of why it failed or was refused; empty where there is nothing to say."""
+        lines = str(self.facts.get("reason", "")).strip().splitlines()
+        return lines[-1] if lines else ""
 
-def best_first(records: list[TrialRecord]) -> list[TrialRecord]:
-    """Trained and not failed: those that came furthest first, and among equals the lowest error first."""
-    ranked = [r for r in records if r.outcome in (COMPLETED, PRUNED) and r.error is not None]
-    return sorted(ranked, key=lambda r: (-r.epochs, r.error, r.number))
+    @property
+    def feasible(self) -> bool:
+        """Within every limit that was set."""
+        return not self.facts.get("violations")
+
+
+def place(record: TrialRecord) -> tuple[bool, int, float, int]:
+    """Key of the order from best to worst: within the limits first, then what came furthest, then the lowest error."""
+    error = math.inf if record.error is None else record.error
+    return (not record.feasible, -record.epochs, error, record.number)
+
+
+def best_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Trained and not failed, from best to worst."""
+    return sorted((r for r in records if r.outcome in (COMPLETED, PRUNED) and r.error is not None), key=place)
+
+
+def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """The completed trials within the limits that no other one dominates, by the first objective; equal ones once."""
+    complete = [r for r in records if r.outcome == COMPLETED and r.feasible and set(objectives) <= r.measures().keys()]
+    return [complete[i] for i in pareto_front([[r.measures()[name] for name in objectives] for r in complete])]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from searchers.record import RUNNING, TrialRecord, best_first
-from searchers.run_folder import RunFolder, write_atomically
+from searchers.objectives import MEASURED
+from searchers.record import RUNNING, TrialRecord, best_first, front
+from searchers.run_folder import RunFolder, trial_folder, write_atomically
 from seqconv import Architecture, write_architecture
 from seqconv.serialization import to_yaml
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from rich.table import Table
 
 _COLUMNS = {
     "trial": "Int64",
@@ -30,6 +32,7 @@ _COLUMNS = {
     "activation_bytes": "Int64",
     "serial_depth": "Int64",
     "unread_groups": "Int64",
+    "latency": "float64",
     "seconds": "float64",
     "duplicate_of": "Int64",
     "started": "str",
@@ -40,7 +43,7 @@ _COLUMNS = {
 }
 """Columns that every table has, with their types; the knobs follow."""
 _COSTS = ("params", "macs", "paper_flops", "activation_bytes", "serial_depth", "unread_groups")
-_OF_THE_BEST = ("dataset", "fingerprint", *_COSTS, "seconds")
+_OF_THE_BEST = ("dataset", "fingerprint", *_COSTS, *MEASURED, "seconds")
 
 
 def to_frame(records: Sequence[TrialRecord]) -> DataFrame:
@@ -67,39 +70,38 @@ def write_best(folder: RunFolder, records: list[TrialRecord]) -> TrialRecord | N
     ranked = best_first(records)
     if not ranked:
         return None
-    best = ranked[0]
-    target = folder.path / "best"
-    target.mkdir(exist_ok=True)
-    write_architecture(Architecture.from_dict(best.facts["architecture"]), target / "architecture.yaml")
-    result = {"trial": best.number, "error": best.error, "epochs": best.epochs, "outcome": best.outcome}
-    write_atomically(target / "result.yaml", to_yaml(result | {name: best.facts.get(name) for name in _OF_THE_BEST}))
-    return best
+    _write_result(folder.path / "best", ranked[0])
+    return ranked[0]
 
 
-def prune_weights(folder: RunFolder, records: list[TrialRecord], keep: int) -> None:
-    """Delete the weights and checkpoints of ended trials beyond the best `keep`."""
-    kept = {record.number for record in best_first(records)[:keep]}
+def write_front(folder: RunFolder, records: list[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """pareto/NNNN/: the same of each trial of the Pareto front; trials that have left the front are removed."""
+    found = front(records, objectives)
+    names = {trial_folder(folder.path, record.number).name: record for record in found}
+    for old in (folder.path / "pareto").glob("*"):
+        if old.name not in names:
+            shutil.rmtree(old)
+    for name, record in names.items():
+        _write_result(folder.path / "pareto" / name, record)
+    return found
+
+
+def _write_result(target: Path, record: TrialRecord) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    write_architecture(Architecture.from_dict(record.facts["architecture"]), target / "architecture.yaml")
+    result = {"trial": record.number, "error": record.error, "epochs": record.epochs, "outcome": record.outcome}
+    known = {name: record.facts[name] for name in _OF_THE_BEST if name in record.facts}
+    write_atomically(target / "result.yaml", to_yaml(result | known))
+
+
+def prune_weights(folder: RunFolder, records: list[TrialRecord], keep: int, objectives: Sequence[str]) -> None:
+    """Delete the weights and checkpoints of ended trials beyond the best `keep` and a Pareto front."""
+    best = best_first(records)[:keep]
+    kept = {record.number for record in (*best, *(front(records, objectives) if len(objectives) > 1 else ()))}
     for record in records:
         if record.number not in kept and record.outcome != RUNNING:
             for name in ("model.pt", "checkpoint.pt"):
                 (folder.trial(record.number) / name).unlink(missing_ok=True)
-
-
-def best_table(records: list[TrialRecord], rows: int = 5) -> Table:
-    """The best trials, for the terminal."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("trial", "error", "epochs", "params", "MACs", "depth"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("best architectures: per stage blocks x groups, g and k, window, form", no_wrap=True)
-    for record in best_first(records)[:rows]:
-        facts = record.facts
-        table.add_row(
-            str(record.number), f"{record.error:.4f}", str(record.epochs), f"{facts['params']:,}",
-            f"{facts['macs']:,}", str(facts["serial_depth"]), Architecture.from_dict(facts["architecture"]).describe(),
-        )  # fmt: skip
-    return table
 
 
 class PeriodicTables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,23 @@ from rich.console import Console
 
 from search_spaces.space import size
 from search_spaces.summary import check_budget, check_space, summarize
-from searchers import environment, results, run_folder
+from searchers import environment, proxy_trial, results, run_folder
 from searchers.config import SearchConfig, TrainTrial
+from searchers.ending import next_commands, print_best
 from searchers.interrupt import INTERRUPTED, terminate_like_interrupt
+from searchers.objectives import MEASURED
+from searchers.prefilter import prefiltered, scorer
+from searchers.progress import open_progress
 from searchers.record import RUNNING, TRAINED, TrialRecord
 from searchers.run_folder import RunFolder
+from searchers.schedulers import rungs
+from searchers.searcher import REMEMBERED, Problem, Propose
 from searchers.session import Session
 from searchers.study import TrialStore
 from seqconv import Architecture, Complexity, measure
 from training.data import ImageData, Split, split
-from training.log_file import logged
-from training.loop import EpochMetrics, train
 from training.trial import TrialConfig
 
-TABLE_WIDTH = 160
 Remarks = Callable[[list[TrialRecord]], list[str]]
 """Lines for the user about the trials of a search."""
 
@@ -55,6 +58,9 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
         say(line)
     check_budget(config.search_space, config.budget, **measured)
     parts = split(data, validation=data.proxy.validation, share=trial.share, validation_limit=trial.validation_limit)
+    cost = functools.lru_cache(REMEMBERED)(functools.partial(measure, resolution=data.resolution, classes=data.classes))
+    problem = _problem(config, epochs=trial.epochs, cost=cost)
+    searcher = _searcher(config, problem, parts, classes=data.classes)
     identity = _identity(config, data, parts, trial)
     path, exists = run_folder.choose(config.run, config.resume, identity)
     run_folder.check_identity(path, identity)
@@ -66,32 +72,54 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
     say(f"run: {path} ({'going on' if exists else 'new'}), {share.concurrency} trials at a time on {share.cluster}")
     images = f"{len(parts.train_labels):,} images, validated on {len(parts.validation_labels):,}"
     say(f"trial: {trial.epochs} epochs of {images}")
-    cost = functools.partial(measure, resolution=data.resolution, classes=data.classes)
-    about = {"dataset": data.name}
-    session = _session(config, folder, trials=_trials(config), epochs=trial.epochs, cost=cost, about=about, say=say)
-    work = {"split": parts, "config": trial, "classes": data.classes, "folder": path.resolve(), "seed": config.seed}
-    with terminate_like_interrupt():
-        ray_backend.run(
-            session,
-            share=share,
-            scheduler=config.scheduler,
-            retries=config.backend.retries,
-            train=train_trial or train_proxy,
-            shared=work,
+    work = {"split": parts, "config": trial, "classes": data.classes, "folder": path.resolve(), "seed": config.seed,
+            "measured": [name for name in MEASURED if name in (*config.objective, *config.limits)]}  # fmt: skip
+    store = TrialStore(folder.path, config.search_space, config.objective)
+    progress = open_progress(
+        console,
+        trials=_trials(config),
+        epochs=trial.epochs,
+        concurrency=share.concurrency,
+        history=store.records(),
+        objectives=config.objective,
+        gpus=share.gpu > 0,
+    )
+    try:
+        session = Session(
+            problem=problem,
+            store=store,
+            searcher=searcher,
+            seed=config.seed,
+            budget=config.budget,
+            tracker=config.tracker.open(
+                folder=folder.path,
+                group=folder.group,
+                config=_flat_settings(config),
+                space=config.search_space,
+                objectives=config.objective,
+            ),
+            measure=cost,
+            trials=_trials(config),
+            limits=config.limits,
+            rungs=rungs(config.scheduler, trial.epochs),
+            about={"dataset": data.name},
+            max_failures=config.max_failures,
+            begin=folder.begin_trial,
+            ended=_filing(config, folder, store),
+            progress=progress,
         )
+        with terminate_like_interrupt():
+            ray_backend.run(
+                session,
+                share=share,
+                scheduler=config.scheduler,
+                retries=config.backend.retries,
+                train=train_trial or proxy_trial.train_proxy,
+                shared=work,
+            )
+    finally:
+        progress.close()
     return _conclude(config, folder, session, console, remarks)
-
-
-def train_proxy(
-    number: int, architecture: Architecture, *, folder: Path, device: str, **settings: Any
-) -> Generator[EpochMetrics, None, None]:
-    """Train one trial in its own folder, with its log beside its results. Runs in a worker."""
-    target = run_folder.trial_folder(folder, number)
-    target.mkdir(parents=True, exist_ok=True)
-    with logged(target / "log.txt") as log:
-        for metrics in train(architecture, folder=target, device=device, **settings):
-            log.info("epoch %d: validation error %.4f", metrics.epoch, metrics.validation_error)
-            yield metrics
 
 
 def _identity(config: SearchConfig, data: ImageData, parts: Split, trial: TrialConfig) -> dict[str, Any]:
@@ -108,42 +136,40 @@ def _identity(config: SearchConfig, data: ImageData, parts: Split, trial: TrialC
             "std": [round(value, 6) for value in parts.std],
         },
         "trial": asdict(trial),
+        "objective": list(config.objective),
         "seed": config.seed,
     }
 
 
-def _session(
-    config: SearchConfig,
-    folder: RunFolder,
-    *,
-    trials: int,
-    epochs: int,
-    cost: Callable[[Architecture], Complexity],
-    about: Mapping[str, Any],
-    say: Callable[[str], None],
-) -> Session:
-    store = TrialStore(folder.path, config.search_space, config.searcher, config.seed)
+def _searcher(config: SearchConfig, problem: Problem, parts: Split, *, classes: int) -> Propose:
+    """The configured one, behind a prefilter where there is one."""
+    searcher = config.searcher.bind(problem)
+    if config.prefilter.name is None:
+        return searcher
+    score = scorer(config.prefilter, parts, classes=classes, seed=config.seed)
+    return prefiltered(searcher, problem, score, config.prefilter.ratio)
+
+
+def _filing(config: SearchConfig, folder: RunFolder, store: TrialStore) -> Callable[[], None]:
+    """Writes the tables anew now and then, and removes weights that nobody will ask for."""
     tables = results.PeriodicTables()
 
-    def progress(line: str) -> None:
-        say(line)
+    def ended() -> None:
         if tables.due():
             records = store.records()
             results.write_tables(folder, records)
-            results.prune_weights(folder, records, config.keep_weights)
+            results.prune_weights(folder, records, config.keep_weights, config.objective)
 
-    return Session(
+    return ended
+
+
+def _problem(config: SearchConfig, *, epochs: int, cost: Callable[[Architecture], Complexity]) -> Problem:
+    bounded = bool(config.budget.bounds())
+    return Problem(
         space=config.search_space,
-        store=store,
-        budget=config.budget,
-        tracker=config.tracker.open(folder=folder.path, group=folder.group, config=_flat_settings(config)),
-        measure=cost,
-        trials=trials,
+        objectives=config.objective,
         epochs=epochs,
-        about=about,
-        max_failures=config.max_failures,
-        begin=folder.begin_trial,
-        say=progress,
+        refusal=lambda architecture: config.budget.refusal(cost(architecture)) if bounded else None,
     )
 
 
@@ -160,12 +186,14 @@ def _conclude(
     records = session.store.records()
     results.write_tables(folder, records)
     best = results.write_best(folder, records)
-    results.prune_weights(folder, records, config.keep_weights)
+    if len(config.objective) > 1:
+        results.write_front(folder, records, config.objective)
+    results.prune_weights(folder, records, config.keep_weights, config.objective)
     notes = session.tracker.close()
     folder.close()
     counts = {name: sum(r.outcome == name for r in records) for name in dict.fromkeys(r.outcome for r in records)}
     if best is not None:
-        Console(width=max(console.width, TABLE_WIDTH)).print(results.best_table(records), soft_wrap=True)
+        print_best(console, records, config.objective)
     say = functools.partial(console.print, markup=False)
     say(f"{folder.path}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     for note in notes:
@@ -182,8 +210,8 @@ def _conclude(
     for line in remarks(records) if remarks else ():
         say(line)
     if best is not None:
-        say(f"next: python promote.py run={folder.path} top=3")
-        say(f"next: python export.py run={folder.path} trial=best out=exported")
+        for line in next_commands(folder.path, config.objective):
+            say(line)
     return 0
 
 

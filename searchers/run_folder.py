@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from searchers.objectives import ERROR
 from searchers.owned_folder import HEAD, Kind, OwnedFolder, fresh
 from seqconv import Architecture, validation, write_architecture
 from seqconv.architecture import check_schema
@@ -119,7 +120,7 @@ def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
     """
     if not (path / RUN_FILE).is_file():
         return
-    there = {key: value for key, value in read_run(path).items() if key not in HEAD}
+    there = {"objective": [ERROR]} | {key: value for key, value in read_run(path).items() if key not in HEAD}
     if differing := differences(there, identity):
         advice = f"Pass another run= or the settings of {path / 'config.yaml'}"
         raise ValueError(f"run={path} belongs to another search: {differing}. {advice}")

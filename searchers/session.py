@@ -11,9 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
 from search_spaces.budget import Budget
-from search_spaces.space import SearchSpace
+from search_spaces.knobs import Value
+from searchers.algorithms.random import RandomSearch
+from searchers.history import History
+from searchers.objectives import ERROR, MEASURED
+from searchers.progress import Progress
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TRAINED, TrialRecord
+from searchers.searcher import Problem, Propose
 from searchers.study import TrialStore
 from searchers.tracking.tracker import Tracker
 from seqconv import Architecture, Complexity
@@ -39,21 +46,30 @@ class Assignment:
 class Session:
     """The state of a search between proposals; rebuilt from the store when a search is resumed."""
 
-    space: SearchSpace
+    problem: Problem
+    """What is searched, what is minimised, and for how many epochs a trial trains that nothing stops."""
     store: TrialStore
+    searcher: Propose
+    """Proposes knob values."""
+    seed: int
+    """With the number of a trial, all the randomness of its proposal."""
     budget: Budget
     tracker: Tracker
     measure: Callable[[Architecture], Complexity]
     trials: int
     """Trials to train in all, resumed ones included."""
-    epochs: int
-    """Epochs of a trial that nothing stops."""
     max_failures: int
     """Failed trials in a row after which the search stops."""
     begin: Callable[[int, Architecture], None]
     """Told of every trial before it is trained."""
-    say: Callable[[str], None]
-    """Where progress goes, a line at a time."""
+    progress: Progress
+    """Shown to the user."""
+    ended: Callable[[], None] = lambda: None
+    """Called after every trial that was trained."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """What a trial may measure at most, by objective; known only once it is measured."""
+    rungs: tuple[int, ...] = ()
+    """Epochs after which a scheduler may stop a trial."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """Facts noted with every trial, such as the data that it was trained on."""
     stopped: str | None = None
@@ -64,14 +80,15 @@ class Session:
     """Start time by number of the trials being trained."""
 
     def __post_init__(self) -> None:
-        records = self.store.records()
-        self._trained = sum(r.outcome in TRAINED for r in records)
-        self._pruned = sum(r.outcome == PRUNED for r in records)
+        self.history = History(self.store.records())
+        self._trained = sum(r.outcome in TRAINED for r in self.history)
+        self._blind = RandomSearch().bind(self.problem)
         self._failures_in_a_row = 0
-        self._orphans = [r.number for r in records if r.outcome == RUNNING]
-        self._known = {r.fingerprint: r.number for r in records if r.fingerprint and r.outcome in (COMPLETED, PRUNED)}
+        self._orphans = [r.number for r in self.history if r.outcome == RUNNING]
+        self._known = {r.fingerprint: r.number for r in self.history if r.fingerprint and self._answers(r)}
+        self._training: dict[str, int] = {}
         self._waiting: dict[str, list[int]] = {}
-        self._best = min((r.error for r in records if r.outcome == COMPLETED and r.error is not None), default=None)
+        self._waited: dict[int, float] = {}
 
     @property
     def done(self) -> bool:
@@ -83,123 +100,207 @@ class Session:
 
         Proposals that need no training (duplicates, refused ones) are closed on the way.
         """
-        wasted = _wasted(self.store.records()) if self._due else 0
+        wasted = self._wasted() if self._due else 0
         while self._due:
             resumed = bool(self._orphans)
-            uniform = wasted >= RUT and wasted % 2 == 0
-            record = self.store.adopt(self._orphans.pop(0)) if resumed else self.store.ask(uniform=uniform)
-            architecture = self._admit(record)
-            if architecture is not None:
-                self.running[record.number] = time.monotonic()
-                return Assignment(number=record.number, architecture=architecture, resumed=resumed)
+            blind = wasted >= RUT and wasted % 2 == 0
+            assignment = self._adopt(self._orphans.pop(0)) if resumed else self._ask(blind=blind)
+            if assignment is not None:
+                self.running[assignment.number] = time.monotonic()
+                return assignment
             wasted += 1
-            if wasted >= GIVE_UP or (not self.space.knobs and not resumed):
+            if wasted >= GIVE_UP or (not self.problem.space.knobs and not resumed):
                 self.stopped = f"no new architecture within the budget in the last {wasted:,} proposals"
         return None
 
+    def on_measured(self, number: int, measured: Mapping[str, float]) -> None:
+        """What was measured of a trial before its training. What was measured before a restart stays as it is."""
+        facts = self.history[number].facts
+        self.store.note(number, {name: value for name, value in measured.items() if name not in facts})
+        self._put(self.store.record(number))
+
+    def beyond_limits(self, number: int, measured: Mapping[str, float]) -> bool:
+        """Whether a trial that measures so is not worth training. What was measured before a restart stays as it is."""
+        facts = self.history[number].facts
+        return bool(self._excess({name: facts.get(name, value) for name, value in measured.items()}))
+
     def on_epoch(self, number: int, metrics: Mapping[str, Any]) -> None:
         """A trial finished an epoch. An epoch that was reported before a restart is not noted twice."""
-        if self.store.report(number, metrics["epoch"], metrics["validation_error"]):
+        new = self.store.report(number, metrics["epoch"], metrics["validation_error"])
+        spent = metrics.get("seconds", 0.0) if new else 0.0
+        self._waited.setdefault(number, max(0.0, time.monotonic() - self.running[number] - spent))
+        if new:
+            self.progress.epoch(self._put(self.store.record(number)))
             self.tracker.log(number, metrics)
 
     def on_end(self, number: int, *, failure: str | None = None) -> None:
         """A trial came to its end: failed for the reason given, completed, or stopped by the scheduler before that."""
         seconds = time.monotonic() - self.running.pop(number)
-        record = self.store.record(number)
-        if self.failed and failure is None and record.epochs < self.epochs:
+        record = self.history[number]
+        if self.failed and failure is None and record.epochs < self.problem.epochs:
             return  # ended with the search, not by the scheduler: it stays open for a resumed one
-        failure = failure or _useless(record)
-        outcome = FAILED if failure else COMPLETED if record.epochs >= self.epochs else PRUNED
-        facts = {"seconds": round(seconds, 3)} | ({"reason": failure} if failure else {})
-        self.store.finish(number, outcome, facts)
-        self._count(self.store.record(number))
+        if not failure and not record.errors and (excess := self._excess(record.measures())):
+            self._count(self._put(self.store.finish(number, REFUSED, {"reason": _over(excess, self.limits)}, excess)))
+            return
+        failure = failure or self._useless(record)
+        outcome = FAILED if failure else COMPLETED if record.epochs >= self.problem.epochs else PRUNED
+        facts: dict[str, Any] = {"seconds": round(seconds, 3), "waited": round(self._waited.pop(number, seconds), 3)}
+        facts |= {"reason": failure} if failure else {}
+        self._count(
+            self._put(self.store.finish(number, outcome, facts, {} if failure else self._excess(record.measures())))
+        )
 
     @property
     def _due(self) -> bool:
         return self.stopped is None and self._trained + len(self.running) < self.trials
 
-    def _admit(self, record: TrialRecord) -> Architecture | None:
-        """The architecture to train, or None after the proposal was answered without training."""
-        try:
-            architecture = self.space.decode(record.values)
-        except ValueError as error:
-            self._refuse(record.number, str(error), {"decodable": 1.0})
+    def _wasted(self) -> int:
+        """How many of the last proposals in a row led to no training."""
+        last = (self.history[number].outcome for number in range(len(self.history) - 1, -1, -1))
+        return next((i for i, outcome in enumerate(last) if outcome not in (DUPLICATE, REFUSED)), len(self.history))
+
+    def _put(self, record: TrialRecord) -> TrialRecord:
+        self.history.put(record)
+        return record
+
+    def _ask(self, *, blind: bool) -> Assignment | None:
+        """Propose a trial and open it; None where it needs no training, and was answered."""
+        generator = np.random.default_rng(np.random.SeedSequence([self.seed, len(self.history)]))
+        values = dict((self._blind if blind else self.searcher)(self.history, generator))
+        judged = self._judge(values)
+        if judged.architecture is None or judged.reason:
+            reason = {"reason": judged.reason}
+            self.progress.end(self._put(self.store.refuse(values, {**judged.facts, **reason}, judged.violations)))
             return None
+        if (original := self._known.get(judged.facts["fingerprint"])) is not None:
+            self._answered(self.store.duplicate(values, judged.facts, self.history[original]))
+            return None
+        return self._start(self._put(self.store.begin(values, judged.facts)), judged.architecture, resumed=False)
+
+    def _adopt(self, number: int) -> Assignment | None:
+        """Go on with a trial that a killed search left open."""
+        record = self.history[number]
+        judged = self._judge(record.values)
+        self.store.note(number, {name: value for name, value in judged.facts.items() if name not in record.facts})
+        if judged.architecture is None or judged.reason:
+            reason = {"reason": judged.reason}
+            self.progress.end(self._put(self.store.finish(number, REFUSED, reason, judged.violations)))
+            return None
+        if (original := self._known.get(judged.facts["fingerprint"])) is not None:
+            self._answered(self.store.finish_duplicate(number, self.history[original]))
+            return None
+        return self._start(self._put(self.store.record(number)), judged.architecture, resumed=True)
+
+    def _judge(self, values: Mapping[str, Value]) -> _Judged:
+        try:
+            architecture = self.problem.space.decode(values)
+        except ValueError as error:
+            return _Judged(reason=str(error), violations={"decodable": 1.0})
         cost = self.measure(architecture)
         fingerprint = architecture.fingerprint()
-        facts = {"fingerprint": fingerprint, "architecture": architecture.to_dict(), **asdict(cost), **self.about}
-        self.store.note(record.number, facts)
-        if refusal := self.budget.refusal(cost):
-            self._refuse(record.number, refusal, self.budget.violations(cost))
-            return None
-        if fingerprint in self._known:
-            self._answer(record.number, self.store.record(self._known[fingerprint]))
-            return None
-        if any(self.store.record(n).fingerprint == fingerprint for n in self.running):
+        return _Judged(
+            architecture=architecture,
+            facts={"fingerprint": fingerprint, "architecture": architecture.to_dict(), **asdict(cost), **self.about},
+            reason=self.budget.refusal(cost),
+            violations=self.budget.violations(cost),
+        )
+
+    def _start(self, record: TrialRecord, architecture: Architecture, *, resumed: bool) -> Assignment | None:
+        """To be trained now; None where it waits for a trial of the same architecture that is being trained."""
+        fingerprint = record.fingerprint or ""
+        if fingerprint in self._training:
             self._waiting.setdefault(fingerprint, []).append(record.number)
             return None
+        self._training[fingerprint] = record.number
         self.begin(record.number, architecture)
-        self._track_start(record.number)
-        return architecture
+        self.progress.begin(record)
+        self._track_start(record)
+        return Assignment(number=record.number, architecture=architecture, resumed=resumed)
 
-    def _refuse(self, number: int, reason: str, violations: Mapping[str, float]) -> None:
-        self.store.constrain(number, violations)
-        self.store.finish(number, REFUSED, {"reason": reason})
+    def _useless(self, record: TrialRecord) -> str | None:
+        """Why a trial that ended by itself has failed nevertheless."""
+        if record.error is None:
+            return "the trial ended without a result"
+        measures = record.measures()
+        for name in self.problem.objectives:
+            if name not in measures:
+                return f"the trial reported no {name}, which the search minimises"
+            if not math.isfinite(measures[name]):
+                return f"{'validation error' if name == ERROR else name} {measures[name]} after {record.epochs} epochs"
+        return None
 
-    def _answer(self, number: int, original: TrialRecord) -> None:
-        self.store.finish_duplicate(number, original)
-        self._track_start(number)
-        self.tracker.finish(number, _summary(self.store.record(number)))
+    def _excess(self, measures: Mapping[str, float]) -> dict[str, float]:
+        """The limits that are broken, by how much of the limit."""
+        excess = {name: measures[name] / limit - 1 for name, limit in self.limits.items() if name in measures}
+        return {name: value for name, value in excess.items() if value > 0}
 
-    def _track_start(self, number: int) -> None:
-        record = self.store.record(number)
-        self.tracker.start(number, {**record.values, **{name: record.facts[name] for name in _TRACKED}})
+    def _answers(self, record: TrialRecord) -> bool:
+        """Whether a later proposal of that architecture needs no training: its result, or a limit it breaks, is known.
+
+        What was refused is judged anew, because a resumed search may have another budget or other limits.
+        """
+        measured = {name: record.facts[name] for name in MEASURED if name in record.facts}
+        return record.outcome in (COMPLETED, PRUNED) or (record.outcome == REFUSED and bool(self._excess(measured)))
+
+    def _summary(self, record: TrialRecord) -> dict[str, Any]:
+        """What the tracker is told of an end; a trial that was stopped early was so at a rung, from 0."""
+        known = {
+            "outcome": record.outcome,
+            "error": record.error,
+            "epochs": record.epochs,
+            "reason": record.short_reason,
+        }
+        known |= {"best_error": min(record.errors.values(), default=None)}
+        known |= (
+            {"rung": self.rungs.index(record.epochs)}
+            if record.epochs in self.rungs and record.outcome == PRUNED
+            else {}
+        )
+        return known | {name: record.facts.get(name) for name in ("seconds", "duplicate_of", *MEASURED)}
+
+    def _answered(self, record: TrialRecord) -> None:
+        self.progress.end(self._put(record))
+        self._track_start(record)
+        self.tracker.finish(record.number, self._summary(record))
+
+    def _track_start(self, record: TrialRecord) -> None:
+        self.tracker.start(record.number, {**record.values, **{name: record.facts[name] for name in _TRACKED}})
 
     def _count(self, record: TrialRecord) -> None:
-        self._trained += 1
-        self.tracker.finish(record.number, _summary(record))
+        self._trained += record.outcome in TRAINED
+        self.tracker.finish(record.number, self._summary(record))
         fingerprint = record.fingerprint or ""
+        del self._training[fingerprint]
         if record.outcome == FAILED:
             self._failures_in_a_row += 1
         else:
             self._failures_in_a_row = 0
-            self._pruned += record.outcome == PRUNED
             self._known[fingerprint] = record.number
+        self.progress.end(record)
         for number in self._waiting.pop(fingerprint, []):
-            self._answer(number, record)
-        if record.outcome == COMPLETED and record.error is not None:
-            self._best = record.error if self._best is None else min(self._best, record.error)
+            self._answered(self.store.finish_duplicate(number, record))
+        self.ended()
         if self._failures_in_a_row >= self.max_failures:
             self.failed = True
-            self.stopped = f"{self._failures_in_a_row} trials failed in a row; the last one: {_last_line(record)}"
-        self.say(self._line(record))
-
-    def _line(self, record: TrialRecord) -> str:
-        error = "" if record.error is None else f" error {record.error:.4f} after {record.epochs} epochs"
-        detail = f" {_last_line(record)}" if record.outcome == FAILED else f" {record.facts['params']:,} params"
-        best = "" if self._best is None else f", best {self._best:.4f}"
-        progress = f"[{self._trained}/{self.trials}, {self._pruned} pruned{best}]"
-        return f"trial {record.number:>4} {record.outcome:<9}{error}{detail}  {progress}"
+            self.stopped = f"{self._failures_in_a_row} trials failed in a row; the last one: {record.short_reason}"
 
 
-def _wasted(records: list[TrialRecord]) -> int:
-    """How many of the last proposals in a row led to no training."""
-    led_to_training = (i for i, r in enumerate(reversed(records)) if r.outcome not in (DUPLICATE, REFUSED))
-    return next(led_to_training, len(records))
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What there is to say of a knob vector before training."""
+
+    architecture: Architecture | None = None
+    """None where it makes none."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the architecture."""
+    reason: str | None = None
+    """Why it may not be trained."""
+    violations: Mapping[str, float] = field(default_factory=dict)
+    """By how much, for each constraint that it breaks."""
 
 
-def _useless(record: TrialRecord) -> str | None:
-    """Why a trial that ended by itself has failed nevertheless."""
-    if record.error is None:
-        return "the trial ended without a result"
-    return None if math.isfinite(record.error) else f"validation error {record.error} after {record.epochs} epochs"
-
-
-def _summary(record: TrialRecord) -> dict[str, Any]:
-    known = {"outcome": record.outcome, "error": record.error, "epochs": record.epochs, "reason": _last_line(record)}
-    return known | {name: record.facts.get(name) for name in ("seconds", "duplicate_of")}
-
-
-def _last_line(record: TrialRecord) -> str:
-    lines = str(record.facts.get("reason", "")).strip().splitlines()
-    return lines[-1] if lines else ""
+def _over(excess: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    parts = (
+        f"{name} {limits[name] * (1 + value):.4g} is above its limit {limits[name]:g}" for name, value in excess.items()
+    )
+    return " and ".join(parts)

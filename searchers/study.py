@@ -1,28 +1,29 @@
 """The store of a search: an Optuna study in a journal file, the one source of truth that everything else is made from.
 
 The journal is append-only and flushed at every entry, so a search that is killed loses at most the entry being written.
-A sampler is made anew for every value from (seed, number of the trial, position of the knob), so that a proposal
-depends on the history and the seed alone: a resumed search proposes what an unbroken one would have proposed.
+A trial begins with one entry that says all there is to know of it, and ends with the one that closes it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_spaces.knobs import Categorical, Integer, Knob, Value, active
+from search_spaces.knobs import Value
 from search_spaces.space import SearchSpace
+from searchers.distributions import parameters
+from searchers.objectives import ERROR
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
-from searchers.samplers import Random, Sampler
 
 JOURNAL = "study.journal"
 _STUDY, _END = "search", "end"
@@ -35,111 +36,143 @@ _STATES = {
 
 
 class TrialStore:
-    """Trials of one search, and proposals for the next ones.
+    """Trials of one search.
 
     Args:
         folder: run folder, which holds the journal; made by this class where it is missing.
-        space: what to propose from.
-        sampler: how to propose.
-        seed: with the number of a trial, all the randomness of its proposal.
+        space: whose knob values the trials have.
+        objectives: what is minimised; completed trials have a value for each.
     """
 
-    def __init__(self, folder: Path, space: SearchSpace, sampler: Sampler, seed: int) -> None:
+    def __init__(self, folder: Path, space: SearchSpace, objectives: Sequence[str] = (ERROR,)) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space, self._sampler, self._seed = space, sampler, seed
-        self._study = optuna.create_study(
-            storage=_open_journal(folder / JOURNAL), study_name=_STUDY, direction="minimize", load_if_exists=True
+        self._knobs, self._objectives = space.knobs, tuple(objectives)
+        self._storage = _open_journal(folder / JOURNAL)
+        study = optuna.create_study(
+            storage=self._storage, study_name=_STUDY, directions=["minimize"] * len(objectives), load_if_exists=True
         )
-        self._open: dict[int, optuna.Trial] = {}
+        if study.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(list(objectives))
+        self._study = self._storage.get_study_id_from_name(_STUDY)
+        self._ids = [trial._trial_id for trial in self._storage.get_all_trials(self._study, deepcopy=False)]
 
-    def ask(self, *, uniform: bool = False) -> TrialRecord:
-        """Open a new trial with proposed values; `uniform` draws them blindly, to leave a rut of duplicates."""
-        return self._propose(self._study.ask(), Random() if uniform else self._sampler)
+    def begin(self, values: Mapping[str, Value], facts: Mapping[str, Any]) -> TrialRecord:
+        """Open a trial, which is to be trained."""
+        return self._add(create_trial(state=TrialState.RUNNING, user_attrs=dict(facts), **self._parameters(values)))
 
-    def adopt(self, number: int) -> TrialRecord:
-        """Take over a trial that a killed search left open; values it had not drawn yet are drawn now."""
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        self._propose(optuna.Trial(self._study, frozen._trial_id), self._sampler)
-        return self.record(number)
+    def refuse(
+        self, values: Mapping[str, Value], facts: Mapping[str, Any], violations: Mapping[str, float]
+    ) -> TrialRecord:
+        """Note a proposal that is not trained.
+
+        Args:
+            values: its knob values.
+            facts: what is known of it, and the reason.
+            violations: by how much it breaks each constraint, above 0.
+        """
+        known, end = _split_end(facts, REFUSED)
+        return self._add(
+            create_trial(
+                state=_STATES[REFUSED],
+                user_attrs=known | {_END: end},
+                constraints=dict(violations),
+                **self._parameters(values),
+            )
+        )
+
+    def duplicate(self, values: Mapping[str, Value], facts: Mapping[str, Any], original: TrialRecord) -> TrialRecord:
+        """Note a proposal that is answered with what is known of the ended trial of the same fingerprint."""
+        end = {"duplicate_of": original.number, "outcome": DUPLICATE}
+        return self._add(
+            create_trial(
+                state=_STATES[original.outcome],
+                values=self._values(original, original.outcome),
+                user_attrs={**facts, _END: end},
+                intermediate_values=dict(original.errors),
+                constraints=dict(original.facts.get("violations", {})),
+                **self._parameters(values),
+            )
+        )
 
     def note(self, number: int, facts: Mapping[str, Any]) -> None:
         """Add plain facts to an open trial."""
         for key, value in facts.items():
-            self._open[number].set_user_attr(key, value)
+            self._storage.set_trial_user_attr(self._ids[number], key, value)
 
     def report(self, number: int, epoch: int, error: float) -> bool:
         """Note the validation error after an epoch; False where that epoch is there already and stays as it is."""
         if epoch in self.record(number).errors:
             return False
-        self._open[number].report(error, epoch)
+        self._storage.set_trial_intermediate_value(self._ids[number], epoch, error)
         return True
 
-    def constrain(self, number: int, violations: Mapping[str, float]) -> None:
-        """Tell the sampler by how much an open trial breaks each constraint (above 0 is infeasible)."""
-        known = self._study.get_trials(deepcopy=False)[number].constraints  # of a killed search
-        for name in violations.keys() - known.keys():
-            self._open[number].set_constraint(name, violations[name])
+    def finish(
+        self,
+        number: int,
+        outcome: str,
+        facts: Mapping[str, Any] | None = None,
+        violations: Mapping[str, float] | None = None,
+    ) -> TrialRecord:
+        """Close a trial for good, with what there is to say of its end.
 
-    def finish(self, number: int, outcome: str, facts: Mapping[str, Any] | None = None) -> None:
-        """Close a trial for good, with what there is to say of its end. Completed needs a finite error."""
-        value = self.record(number).error if outcome == COMPLETED else None
-        self._close(number, {**(facts or {}), "outcome": outcome}, value, _STATES[outcome])
+        Args:
+            number: of an open trial.
+            outcome: completed takes a finite value of every objective.
+            facts: of its end.
+            violations: by how much it breaks each limit, above 0.
+        """
+        self._constrain(number, violations or {})
+        values = self._values(self.record(number), outcome)
+        return self._close(number, {**(facts or {}), "outcome": outcome}, values, _STATES[outcome])
 
-    def finish_duplicate(self, number: int, original: TrialRecord) -> None:
+    def finish_duplicate(self, number: int, original: TrialRecord) -> TrialRecord:
         """Answer an open trial with what is known of the ended trial of the same fingerprint."""
         for epoch, error in sorted(original.errors.items()):
             self.report(number, epoch, error)
-        value = original.error if original.outcome == COMPLETED else None
-        self._close(number, {"duplicate_of": original.number, "outcome": DUPLICATE}, value, _STATES[original.outcome])
+        self._constrain(number, original.facts.get("violations", {}))
+        end = {"duplicate_of": original.number, "outcome": DUPLICATE}
+        return self._close(number, end, self._values(original, original.outcome), _STATES[original.outcome])
 
     def record(self, number: int) -> TrialRecord:
         """One trial."""
-        return _record(self._study.get_trials(deepcopy=False)[number])
+        return _record(self._trial(number))
 
     def records(self) -> list[TrialRecord]:
         """All trials, by number."""
-        return [_record(trial) for trial in self._study.get_trials(deepcopy=False)]
+        return [_record(trial) for trial in self._storage.get_all_trials(self._study, deepcopy=False)]
 
-    def _close(self, number: int, end: dict[str, Any], value: float | None, state: TrialState) -> None:
+    def _load(self) -> optuna.Study:
+        return optuna.load_study(study_name=_STUDY, storage=self._storage)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._ids[number])
+
+    def _parameters(self, values: Mapping[str, Value]) -> dict[str, Any]:
+        return parameters(self._knobs, values)
+
+    def _values(self, record: TrialRecord, outcome: str) -> list[float] | None:
+        """A value for each objective where all are known: of what was stopped early, for one objective alone."""
+        measures = record.measures()
+        has_values = outcome == COMPLETED or (outcome == PRUNED and len(self._objectives) == 1)
+        known = has_values and set(self._objectives) <= measures.keys()
+        return [measures[name] for name in self._objectives] if known else None
+
+    def _constrain(self, number: int, violations: Mapping[str, float]) -> None:
+        trial = self._trial(number)
+        for name in violations.keys() - trial.constraints.keys():  # of a killed search
+            optuna.Trial(self._load(), trial._trial_id).set_constraint(name, violations[name])
+
+    def _add(self, trial: FrozenTrial) -> TrialRecord:
+        self._ids.append(self._storage.create_new_trial(self._study, template_trial=trial))
+        return self.record(len(self._ids) - 1)
+
+    def _close(self, number: int, end: dict[str, Any], values: list[float] | None, state: TrialState) -> TrialRecord:
         """What is said of the end is one entry, which counts only once the trial is closed: a kill may come between."""
         self.note(number, {_END: end})
-        self._study.tell(number, value, state=state)
-        del self._open[number]
-
-    def _seed_sampler(self, sampler: Sampler, number: int, position: int) -> None:
-        seed = np.random.SeedSequence([self._seed, number, position]).generate_state(1)[0]
-        self._study.sampler = _optuna_sampler(sampler, int(seed))
-
-    def _propose(self, trial: optuna.Trial, sampler: Sampler) -> TrialRecord:
-        self._seed_sampler(sampler, trial.number, 0)
-        _ = trial.relative_params  # drawn when first asked for: the knobs that have no condition, together
-        values: dict[str, Value] = {}
-        for position, knob in enumerate(self._space.knobs, start=1):
-            if active(knob, values):
-                self._seed_sampler(sampler, trial.number, position)
-                values[knob.name] = _suggest(trial, knob)
-        self._open[trial.number] = trial
-        return TrialRecord(number=trial.number, outcome=RUNNING, values=values)
-
-
-def _optuna_sampler(sampler: Sampler, seed: int) -> BaseSampler:
-    if isinstance(sampler, Random):
-        return RandomSampler(seed=seed)
-    return TPESampler(
-        seed=seed,
-        multivariate=True,
-        constant_liar=True,
-        n_startup_trials=sampler.startup_trials,
-        n_ei_candidates=sampler.candidates,
-    )
-
-
-def _suggest(trial: optuna.Trial, knob: Knob) -> Value:
-    if isinstance(knob, Categorical):
-        return cast(Value, trial.suggest_categorical(knob.name, knob.choices))
-    if isinstance(knob, Integer):
-        return trial.suggest_int(knob.name, knob.low, knob.high, step=knob.step, log=knob.log)
-    return trial.suggest_float(knob.name, knob.low, knob.high, step=knob.step, log=knob.log)
+        self._storage.set_trial_state_values(self._ids[number], state, values)
+        return self.record(number)
 
 
 def read_records(folder: Path) -> list[TrialRecord]:
@@ -180,13 +213,21 @@ def _read_journal(path: Path) -> JournalStorage:
         raise ValueError(f"{path}: damaged, put back a copy or begin anew with another run=: {error}") from None
 
 
+def _split_end(facts: Mapping[str, Any], outcome: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is known of a trial, and what is said of its end."""
+    known = {key: value for key, value in facts.items() if key != "reason"}
+    return known, {"reason": facts.get("reason", ""), "outcome": outcome}
+
+
 def _record(trial: FrozenTrial) -> TrialRecord:
     facts = dict(trial.user_attrs)
     end = facts.pop(_END, {})
     ended = trial.state.is_finished()
     facts |= {key: value for key, value in end.items() if ended and key != "outcome"}
+    if violations := {name: value for name, value in trial.constraints.items() if value > 0}:
+        facts["violations"] = violations
     for key, moment in (("started", trial.datetime_start), ("finished", trial.datetime_complete)):
-        facts[key] = None if moment is None else moment.isoformat(timespec="seconds")
+        facts[key] = None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
     return TrialRecord(
         number=trial.number,
         outcome=end["outcome"] if ended else RUNNING,

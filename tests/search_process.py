@@ -172,7 +172,8 @@ def under_way(finished: int, epochs: int = 1) -> Callable[[list[TrialRecord]], b
 
 def timeless(record: TrialRecord) -> dict[str, object]:
     """A record without when and how fast it was."""
-    facts = {name: value for name, value in record.facts.items() if name not in ("started", "finished", "seconds")}
+    of_time = ("started", "finished", "seconds", "waited")
+    facts = {name: value for name, value in record.facts.items() if name not in of_time}
     return {
         "number": record.number,
         "outcome": record.outcome,

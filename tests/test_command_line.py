@@ -161,11 +161,13 @@ def test_the_configuration_is_composed_and_its_exit_code_returned(run: Run, tmp_
         seen.append(command_line.instantiate(config, plain=True))
         return 7
 
-    assert run("trials=3", "searcher=random", "trial.learning_rate=1e-3", "budget.params=[null,300000]", main=main) == 7
+    arguments = ("trials=3", "searcher=random", "trial.learning_rate=1e-3", "budget.params=[null,300000]")
+    assert run(*arguments, "objective=[error,latency]", "limits.latency=5", main=main) == 7
     (config,) = seen
     assert (config.trials, config.searcher.name, config.trial.learning_rate) == (3, "random", 0.001)
     assert config.budget.params == (None, 300_000)
-    assert config.plain["searcher"] == {"_target_": "searchers.samplers.Random"}
+    assert (config.objective, config.limits) == (("error", "latency"), {"latency": 5.0})
+    assert config.plain["searcher"] == {"_target_": "searchers.algorithms.random.RandomSearch"}
     assert config.plain["trial"]["learning_rate"] == 0.001
     assert not any(tmp_path.iterdir())
 
@@ -228,11 +230,11 @@ def test_a_bug_in_a_constructor_is_not_taken_for_bad_input() -> None:
             "search_space.stage3.window={type: categorical, choices: [log]}",
             "search_space.stage3.window takes a value or the keys that it has: what has others goes into a file in",
         ),
-        ("xyzzy=1", "no configuration key or group 'xyzzy'; groups are search_space, searcher, scheduler, dataset, "),
+        ("xyzzy=1", "no configuration key or group 'xyzzy'; groups are search_space, searcher, scheduler, prefilter, "),
         ("+trails=3", "no configuration key 'trails'. See --help"),
         ("+trial.epoch=3", "no configuration key 'trial.epoch'. See --help"),
-        ("searcher=tp", "no option 'tp' in group searcher (did you mean tpe?); there are random, tpe"),
-        ("scheduler=hyperband", "no option 'hyperband' in group scheduler; there are asha, none"),
+        ("searcher=tp", "no option 'tp' in group searcher (did you mean tpe?); there are "),
+        ("scheduler=halving", "no option 'halving' in group scheduler; there are asha, hyperband, median, none"),
         ("dataset=null", "no option 'null' in group dataset; there are auto, cifar10, cifar100, digits, folder"),
         ("dataset=10", "no option '10' in group dataset; there are auto, cifar10, cifar100, digits, folder"),
         ("~dataset", "the configuration key 'dataset' must not be removed. See --help"),
@@ -247,6 +249,11 @@ def test_a_bug_in_a_constructor_is_not_taken_for_bad_input() -> None:
         ("dataset=folder", "dataset.root must be given: dataset.root=..."),
         ("trials=0", "trials must be an integer at least 1, got 0"),
         ("trials=many", "trials must be an integer at least 1, got 'many'"),
+        ("objective=macs", "objective must contain error, because trials are trained for it; got macs"),
+        ("objective=[error,mac]", "objective must be one of error, params, macs, serial_depth, activation_bytes, late"),
+        ("limits={latency: 0}", "limits.latency must be a number above 0, got 0"),
+        ("limits.latency=slow", "limits.latency must be a number above 0, got 'slow'"),
+        ("limits.latenci=5", "no configuration key or group 'limits.latenci' (did you mean limits.latency"),
         ("run=2024", "run must be the path of a folder, such as runs/NAME or ./2024, got 2024"),
         ("resources.gpu=1.5", "resources.gpu must be a fraction up to 1 or a whole number, got 1.5"),
         ("trial.schedule=onecycle", "trial.schedule must be one of one_cycle, cosine, got 'onecycle' (did you mean "),
@@ -305,6 +312,24 @@ def test_a_space_or_budget_that_holds_nothing(refusal: Callable[..., str], argum
 )
 def test_data_that_cannot_be_had(refusal: Callable[..., str], arguments: list[str], message: str) -> None:
     assert refusal(*arguments).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["searcher=cma_es"], "searcher=cma_es takes no knob without an order, such as stage1.form; "),
+        (["searcher=cma_es", "objective=[error,macs]"], "searcher=cma_es minimises the error alone; "),
+        (
+            ["searcher=tpe", "searcher.fidelity=highest", "objective=[error,macs]"],
+            "searcher.fidelity=highest is for objective=error alone; ",
+        ),
+        (["scheduler=median", "objective=[error,macs]"], "scheduler=median compares errors alone; "),
+    ],
+)
+def test_a_searcher_or_scheduler_that_does_not_fit(
+    refusal: Callable[..., str], arguments: list[str], message: str
+) -> None:
+    assert refusal("dataset=digits", *arguments).startswith(message)
 
 
 SMALL = ("dataset=digits", "search_space=fixed", "trials=1")

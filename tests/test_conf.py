@@ -15,10 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 import command_line
 from promotion.config import PromoteConfig
 from promotion.export_request import ExportRequest
+from reporting.request import ReportRequest
 from searchers.config import SearchConfig
 
 CONF = Path(__file__).parents[1] / "conf"
-PRIMARY = {"search": SearchConfig, "promote": PromoteConfig, "export/export": ExportRequest}
+PRIMARY = {
+    "search": SearchConfig,
+    "report": ReportRequest,
+    "promote": PromoteConfig,
+    "export/export": ExportRequest,
+}
 ARGUMENTS = {"export/export": ["preset=cifar_b"]}
 """Without which a command has nothing to do."""
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -96,7 +102,7 @@ def test_every_key_of_a_command_is_explained(config: str) -> None:
     text = (CONF / f"{config}.yaml").read_text(encoding="utf-8")
     of_groups = {key.partition(".")[0] for key in groups(config)}
     keys = [key for key in read(config) if key not in {"defaults", "hydra", "_target_", *of_groups}]
-    assert [match[1] for match in re.finditer(r"^(\w+): *\S+ +# \S.*$", text, re.MULTILINE)] == keys
+    assert [match[1] for match in re.finditer(r"^(\w+): *\S.*? +# \S.*$", text, re.MULTILINE)] == keys
 
 
 def test_a_command_leaves_nothing_of_hydra_behind() -> None:

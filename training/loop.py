@@ -67,9 +67,11 @@ def train(
         saved = checkpoint.load(folder, identity)
 
     def run() -> Generator[EpochMetrics, None, None]:
-        history = [] if saved is None else list(saved.history)
-        if history:
-            yield EpochMetrics(**history[-1])
+        done = [] if saved is None else [EpochMetrics(**epoch) for epoch in saved.history]
+        # A checkpoint may be older than some of the fields, and a table has all of them in every row.
+        history = [asdict(metrics) for metrics in done]
+        if done:
+            yield done[-1]
         if len(history) == epochs:
             return
         torch.set_num_threads(threads)

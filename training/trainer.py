@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from seqconv.architecture import Architecture
 from seqconv.networks.build import build
 from training import augment, device, schedule
+from training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from training.data import Split
@@ -36,7 +36,12 @@ class Diverged(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
-    """What one epoch came to."""
+    """What one epoch came to.
+
+    Its time is that of the host, which on a GPU runs ahead of the device: what the device still has to do counts where
+    the host waits for it, which is in training, and not where it was asked for. Both have done all at the end of
+    training and of evaluating.
+    """
 
     epoch: int
     """Epochs done, from 1."""
@@ -51,9 +56,17 @@ class EpochMetrics:
     learning_rate: float
     """Learning rate of the epoch's last step."""
     seconds: float
-    """Wall time of the epoch, validation included."""
+    """Wall time of the epoch, validation included, and in the first one after a start building the network too."""
     images_per_second: float
-    """Training images a second, validation not counted."""
+    """Training images a second, building and validation not counted."""
+    build_seconds: float | None = None
+    """Part of `seconds` before the first step after a start: network, optimizer, images to the device; else 0."""
+    data_seconds: float | None = None
+    """Part in which training waited for a batch: choosing, augmenting and normalising images."""
+    train_seconds: float | None = None
+    """Part in which it did anything else: forward, backward, optimizer."""
+    evaluate_seconds: float | None = None
+    """Part for batch norm's statistics and validation. None, like the other parts, where it was not measured."""
 
 
 class Trainer:
@@ -81,6 +94,8 @@ class Trainer:
         place: torch.device,
     ) -> None:
         self.config, self.epochs, self.seed, self.place = config, epochs, seed, place
+        self.watch = Stopwatch("build", "data", "train", "evaluate")
+        self.watch.switch("build")
         self.images, self.labels = device.hold(split.train_images, split.train_labels, place)
         self.validation = device.hold(split.validation_images, split.validation_labels, place)
         self.mean, self.std = (torch.tensor(v, device=place) * 255 for v in (split.mean, split.std))
@@ -117,10 +132,10 @@ class Trainer:
         Raises:
             Diverged: naming epoch, step, loss and learning rate.
         """
-        started = time.perf_counter()
+        self.watch.switch("train")
         with device.seeded(device.derive(self.seed, epoch), self.place):
             train_loss, train_error, learning_rate = self._train(epoch)
-        train_seconds = time.perf_counter() - started
+        self.watch.switch("evaluate")
         if self.norm_batches:
             self._measure_norms()
         validation_loss, validation_error = self._evaluate()
@@ -129,6 +144,7 @@ class Trainer:
                 f"validation loss is {validation_loss} after epoch {epoch} at learning rate {learning_rate:.3g}; "
                 "lower trial.learning_rate"
             )
+        build, data, train, evaluate = self.watch.stop().values()
         return EpochMetrics(
             epoch=epoch,
             train_loss=train_loss,
@@ -136,8 +152,12 @@ class Trainer:
             validation_loss=validation_loss,
             validation_error=validation_error,
             learning_rate=learning_rate,
-            seconds=time.perf_counter() - started,
-            images_per_second=self.steps * self.batch_size / train_seconds,
+            seconds=build + data + train + evaluate,
+            images_per_second=self.steps * self.batch_size / (data + train),
+            build_seconds=build,
+            data_seconds=data,
+            train_seconds=train,
+            evaluate_seconds=evaluate,
         )
 
     def state(self) -> dict[str, Any]:
@@ -176,7 +196,7 @@ class Trainer:
         self.model.train()
         loss_sum = torch.zeros((), device=self.place)
         wrong = torch.zeros((), device=self.place, dtype=torch.int64)
-        for step, (images, labels) in enumerate(self.batches(epoch), start=1):
+        for step, (images, labels) in enumerate(self._awaited(self.batches(epoch)), start=1):
             with self._autocast():
                 logits = self.model(images)
                 loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
@@ -193,6 +213,15 @@ class Trainer:
                     f"rate {learning_rate:.3g}; lower trial.learning_rate"
                 )
         return loss_sum.item() / self.steps, wrong.item() / (self.steps * self.batch_size), learning_rate
+
+    def _awaited(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches; until each is there, the time counts as that of the data."""
+        self.watch.switch("data")
+        for batch in batches:
+            self.watch.switch("train")
+            yield batch
+            self.watch.switch("data")
+        self.watch.switch("train")
 
     @torch.no_grad()
     def _measure_norms(self) -> None:

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from search_spaces.space import SearchSpace
+from searchers.record import DUPLICATE, PRUNED
+
+METRICS = (
+    "epoch", "train_loss", "train_error", "validation_loss", "validation_error", "learning_rate", "seconds",
+    "images_per_second", "build_seconds", "data_seconds", "train_seconds", "evaluate_seconds",
+)  # fmt: skip
+"""What of an epoch is shown; a trial reports more, such as what Ray Tune adds."""
+
 
 class Tracker(Protocol):
     """A view of one search, one run per trial."""
@@ -27,19 +36,33 @@ class Tracker(Protocol):
 class TrackerConfig(Protocol):
     """The configuration of a tracker."""
 
-    def open(self, *, folder: Path, group: str, config: Mapping[str, Any]) -> Tracker:
-        """Begin tracking the search in `folder` under the name `group`."""
+    def open(
+        self, *, folder: Path, group: str, config: Mapping[str, Any], space: SearchSpace, objectives: tuple[str, ...]
+    ) -> Tracker:
+        """Begin tracking a search.
+
+        Args:
+            folder: of the search, which exists.
+            group: name of the search that no other search has.
+            config: what all trials have in common, flat.
+            space: where the knob values come from.
+            objectives: what is minimised, the error among it.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoTracker:
     """No tracking: the run folder holds every result anyway."""
 
-    def open(self, *, folder: Path, group: str, config: Mapping[str, Any]) -> Tracker:
-        return _Nothing()
+    def open(
+        self, *, folder: Path, group: str, config: Mapping[str, Any], space: SearchSpace, objectives: tuple[str, ...]
+    ) -> Tracker:
+        return Nothing()
 
 
-class _Nothing:
+class Nothing:
+    """The tracker that does nothing."""
+
     def start(self, number: int, config: Mapping[str, Any]) -> None: ...
 
     def log(self, number: int, metrics: Mapping[str, Any]) -> None: ...
@@ -48,3 +71,23 @@ class _Nothing:
 
     def close(self) -> list[str]:
         return []
+
+
+def shown(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of an epoch that are shown."""
+    return {name: metrics[name] for name in METRICS if isinstance(metrics.get(name), (int, float))}
+
+
+def ended(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of the end of a trial: what is known of the summary, and `state`, the end in words."""
+    known = {name: value for name, value in summary.items() if value not in (None, "")}
+    return {"state": _state(known), **known}
+
+
+def _state(summary: Mapping[str, Any]) -> str:
+    outcome = str(summary.get("outcome", "unknown"))
+    if outcome == DUPLICATE:
+        return f"duplicate of {summary.get('duplicate_of')}"
+    if outcome == PRUNED and "rung" in summary:
+        return f"pruned at rung {summary['rung']} (epoch {summary.get('epochs')})"
+    return f"pruned at epoch {summary.get('epochs')}" if outcome == PRUNED else outcome

@@ -1,156 +1,228 @@
-"""Weights & Biases as a view of the search: one group per search, one run per trial, written by the driver alone.
+"""All that calls wandb. It runs in a process of its own, see `wandb_process`, or in the upload; never in a search.
 
-All calls run in one thread behind a queue, so that a slow or unreachable server never makes the search wait, and an
-error becomes one warning. Runs are offline unless a key is set, and from the first error of the server on. A run's id
-is made from the search and the trial, so that a resumed search goes on with the same runs.
+A run is offline and whole, or online and gone on with. An offline one begins with every epoch that is known of its
+trial and takes the place of an earlier one: `wandb sync` replaces what W&B has of a run, so there is one file for each
+trial, and to send it twice changes nothing. An online one is told which epoch W&B has last, and adds those that follow.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
+import json
 import os
-import queue
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seqconv import validation
+import wandb
 
-_LOG = logging.getLogger(__name__)
+from searchers.record import FAILED
+from searchers.tracking.ledger import Told
+from searchers.tracking.tracker import ended
+from searchers.tracking.wandb_folder import Known, WandbFolder
+from seqconv.serialization import to_yaml
+
+OPEN = 255
+"""Exit code of a run whose trial may be gone on with."""
+REQUEST = 10
+"""Seconds that one request may take."""
+_AT_A_TIME = 8
+_SYNC_LOGS = "logs/debug-sync.*.log"
+_FOREIGN = (
+    "WANDB_RUN_ID", "WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_JOB_TYPE", "WANDB_RESUME", "WANDB_SWEEP_ID",
+    "WANDB_SWEEP_PARAM_PATH", "WANDB_CONFIG_PATHS", "WANDB_SERVICE",
+)  # fmt: skip
+"""Variables, such as an agent of W&B sets, that would make the same run of every trial."""
+_UPSERT_SWEEP = """
+mutation UpsertSweep($config: String, $entity: String, $project: String) {
+    upsertSweep(input: {config: $config, entityName: $entity, projectName: $project}) {
+        sweep { name project { name entity { name } } }
+    }
+}
+"""
+_ATTACH = """
+mutation UpsertBucket(
+    $name: String, $project: String, $entity: String, $group: String, $displayName: String, $sweep: String
+) {
+    upsertBucket(input: {
+        name: $name, modelName: $project, entityName: $entity, groupName: $group, displayName: $displayName,
+        sweep: $sweep
+    }) { bucket { id } }
+}
+"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WandbTracker:
-    """One W&B group per search and one run per trial."""
-
-    project: str = "seqconv-nas"
-    """W&B project."""
-    entity: str | None = None
-    """W&B user or team; null is the account's default."""
-    mode: str = "auto"
-    """online, offline, or auto: online where a key is set, else offline."""
-    close_timeout: float = 60.0
-    """Seconds that the end of a search waits at most for what is still to be sent: half in `close`, half at exit."""
-
-    def __post_init__(self) -> None:
-        validation.one_of("tracker.mode", self.mode, ("auto", "online", "offline"))
-        validation.number("tracker.close_timeout", self.close_timeout, low=0, open_low=True)
-
-    def open(self, *, folder: Path, group: str, config: Mapping[str, Any]) -> _WandbRuns:
-        """Begin tracking; W&B itself is imported in the background."""
-        return _WandbRuns(self, folder=folder, group=group, config=config)
+def prepare(folder: WandbFolder) -> None:
+    """Settle what holds for all calls of this process, before the first one: all that W&B writes goes to the folder."""
+    for name in _FOREIGN:
+        os.environ.pop(name, None)
+    os.environ["WANDB_DIR"] = str(folder.run)
+    os.environ["WANDB_SILENT"] = "true"
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # these would wait for the server too, when the process ends
+    wandb.setup(settings=wandb.Settings(silent=True, x_graphql_timeout_seconds=REQUEST, x_graphql_retry_max=3))
 
 
-class _WandbRuns:
-    """Open runs by trial number, served by one thread."""
+def sign_in(mode: str) -> Account | None:
+    """The account; None where the mode is offline, or auto and nobody is logged in or W&B was told to be offline.
 
-    def __init__(self, settings: WandbTracker, *, folder: Path, group: str, config: Mapping[str, Any]) -> None:
-        self._settings, self._folder, self._group, self._config = settings, folder, group, config
-        self._online = settings.mode == "online" or (settings.mode == "auto" and _has_key())
+    Raises:
+        wandb.errors.UsageError: the mode is online and nobody is logged in.
+        wandb.errors.CommError: the server cannot be reached, or refuses the key.
+    """
+    if mode == "offline" or (mode == "auto" and os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun")):
+        return None
+    try:
+        return Account()
+    except wandb.errors.UsageError:
+        if mode == "online":
+            raise
+        return None
+
+
+class Account:
+    """The account of whoever is logged in.
+
+    Raises:
+        wandb.errors.UsageError: nobody is.
+        wandb.errors.CommError: the server cannot be reached, or refuses the key.
+    """
+
+    def __init__(self) -> None:
+        self._api: Any = wandb.Api(timeout=REQUEST)
+
+    def with_sweep(self, known: Known) -> Known:
+        """The search with its sweep, which is made where there is none.
+
+        Raises:
+            Exception: whatever the server, or the way to it, has against it.
+        """
+        if known.sweep is None or known.sweep_id is not None:
+            return known
+        answer = self._send(_UPSERT_SWEEP, known, config=to_yaml(known.sweep))
+        sweep, place = answer["upsertSweep"]["sweep"], answer["upsertSweep"]["sweep"]["project"]
+        app = wandb.setup().settings.app_url.rstrip("/")
+        url = f"{app}/{place['entity']['name']}/{place['name']}/sweeps/{sweep['name']}"
+        return replace(known, sweep_id=sweep["name"], sweep_url=url)
+
+    def attach(self, known: Known, numbers: Iterable[int]) -> None:
+        """Make the trials' runs in the sweep, for `wandb sync` to fill: it attaches nothing itself.
+
+        Raises:
+            Exception: as above.
+        """
+
+        def one(number: int) -> None:
+            names = {"name": known.run_id(number), "displayName": known.run_name(number), "group": known.group}
+            self._send(_ATTACH, known, sweep=known.sweep_id, **names)
+
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            list(pool.map(one, numbers))
+
+    def _send(self, mutation: str, known: Known, **variables: Any) -> Any:
+        """W&B offers no call for a sweep without an agent, other than a command that prints and waits for minutes."""
+        place = {"entity": known.entity or self._api.settings["entity"], "project": known.project}
+        return self._api._service_api.execute_graphql(mutation, variables={**place, **variables})
+
+
+class Runs:
+    """The runs of a search.
+
+    Args:
+        folder: where W&B keeps its files.
+        known: how the search is known to W&B.
+        online: send everything at once.
+        patience: seconds that the end of a run may take.
+    """
+
+    def __init__(self, folder: WandbFolder, known: Known, *, online: bool, patience: float) -> None:
+        self._folder, self._known, self._online, self._patience = folder, known, online, patience
         self._runs: dict[int, Any] = {}
-        self._patience = settings.close_timeout / 2
-        self._sent = self._warned = False
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="wandb", daemon=True)
-        self._thread.start()
+        self._last: dict[int, int] = {}
 
-    def start(self, number: int, config: Mapping[str, Any]) -> None:
-        self._jobs.put(lambda: self._start(number, dict(config)))
+    def show(self, told: Told) -> None:
+        """Bring the run of a trial up to what was told of it.
 
-    def log(self, number: int, metrics: Mapping[str, Any]) -> None:
-        plain = {k: v for k, v in metrics.items() if isinstance(v, (int, float)) and k in _METRICS}
-        self._jobs.put(lambda: self._runs[number].log(plain, step=int(plain["epoch"])))
+        Raises:
+            Exception: whatever W&B has against it; the run is in no known state then.
+        """
+        if told.number not in self._runs:
+            self._begin(told)
+        run = self._runs[told.number]
+        for epoch in sorted(told.rows):
+            if epoch > self._last[told.number]:
+                run.log(told.rows[epoch], step=epoch, commit=True)
+                self._last[told.number] = epoch
+        if told.summary is not None:
+            self._end(told, self._runs.pop(told.number))
 
-    def finish(self, number: int, summary: Mapping[str, Any]) -> None:
-        self._jobs.put(lambda: self._finish(number, dict(summary)))
+    def close(self) -> None:
+        """Let go of the runs whose trials are still open."""
+        for number in list(self._runs):
+            self._runs.pop(number).finish(exit_code=OPEN)
 
-    def close(self) -> list[str]:
-        """Wait for the queue, but not for ever; runs of open trials are left to be resumed."""
-        self._jobs.put(None)
-        self._thread.join(self._patience)
-        if self._thread.is_alive():
-            self._warn(f"gave up after {self._patience:g} s")
-        if self._online:
-            return [f"W&B: group {self._group} in project {self._settings.project}"]
-        unsent = "*run-*" if self._sent else "offline-run-*"
-        return [f"W&B, offline: wandb sync {self._folder / 'wandb' / unsent}"]
-
-    def _serve(self) -> None:
-        # W&B's reports of its own errors go to the same server, and the process would wait for them at its end.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        while (job := self._jobs.get()) is not None:
-            self._guard(job)
-        for run in self._runs.values():
-            self._guard(lambda run=run: run.finish(exit_code=255))  # type: ignore[misc]
-
-    def _guard(self, job: Callable[[], None]) -> None:
-        try:
-            job()
-        except Exception as error:
-            self._warn(" ".join(f"{type(error).__name__}: {error}".split()))
-            self._online = False
-
-    def _warn(self, reason: str) -> None:
-        if not self._warned:
-            _LOG.warning("wandb: %s; the search goes on, and its folder has every result", reason)
-        self._warned = True
-
-    def _start(self, number: int, config: dict[str, Any]) -> None:
-        if self._online:
-            self._guard(lambda: self._init(number, config))
-        if number not in self._runs:
-            self._init(number, config)
-
-    def _init(self, number: int, config: dict[str, Any]) -> None:
-        import wandb
-
+    def _begin(self, told: Told) -> None:
+        number, run_id = told.number, self._known.run_id(told.number)
+        earlier = [path for path in self._folder.runs(run_id) if path.name.startswith("offline-")]
         settings = wandb.Settings(
             silent=True,
             console="off",
-            init_timeout=min(20.0, self._patience / 2),
+            init_timeout=min(2 * REQUEST, self._patience),
             finish_timeout=self._patience,
             finish_timeout_raises=True,
+            sweep_id=self._known.sweep_id,
+            x_disable_meta=True,
             x_disable_stats=True,
+            x_save_requirements=False,
+            disable_code=True,
             disable_git=True,
+            disable_job_creation=True,
         )
-        self._runs[number] = wandb.init(
+        run = wandb.init(
             reinit="create_new",
-            project=self._settings.project,
-            entity=self._settings.entity,
-            group=self._group,
-            name=f"{self._group}-{number:04d}",
-            id=hashlib.sha256(f"{self._group}/{number}".encode()).hexdigest()[:12],
+            project=self._known.project,
+            entity=self._known.entity,
+            group=self._known.group,
+            name=self._known.run_name(number),
+            id=run_id,
             resume="allow" if self._online else None,
-            dir=str(self._folder),
+            dir=str(self._folder.run),
             mode="online" if self._online else "offline",
-            config={**self._config, **config, "trial": number},
+            config={**self._known.config, **told.config, "trial": number},
             settings=settings,
         )
-        self._sent |= self._online
+        run.define_metric("epoch")
+        run.define_metric("*", step_metric="epoch")
+        self._runs[number], self._last[number] = run, run.starting_step - 1
+        for path in earlier:
+            shutil.rmtree(path, ignore_errors=True)
 
-    def _finish(self, number: int, summary: dict[str, Any]) -> None:
-        run = self._runs.pop(number)
-        run.summary.update({key: value for key, value in summary.items() if value is not None})
-        run.finish(exit_code=1 if summary.get("outcome") == "failed" else 0)
+    def _end(self, told: Told, run: Any) -> None:
+        assert told.summary is not None
+        summary = ended(told.summary)
+        errors = [row["validation_error"] for row in told.rows.values() if "validation_error" in row]
+        run.summary.update({"best_error": min(errors), **summary} if errors else summary)
+        run.finish(exit_code=1 if summary.get("outcome") == FAILED else 0)
+        path = Path(run.dir).parent
+        for refusal in _refusals([path / "logs" / "debug-internal.log"]):
+            raise ConnectionError(refusal["msg"])
+        self._folder.mark(path, sent=self._online)
 
 
-_METRICS = (
-    "epoch", "train_loss", "train_error", "validation_loss", "validation_error", "learning_rate", "seconds",
-    "images_per_second",
-)  # fmt: skip
+def sync(folder: WandbFolder, runs: Sequence[Path]) -> None:
+    """Send the runs in these folders, with what `wandb sync` prints; those that have arrived are marked."""
+    before = set(folder.path.glob(_SYNC_LOGS))
+    environment = {name: value for name, value in os.environ.items() if name not in ("WANDB_SILENT", "WANDB_MODE")}
+    subprocess.run([sys.executable, "-m", "wandb", "sync", *map(str, runs)], env=environment, check=False)
+    for refusal in _refusals(set(folder.path.glob(_SYNC_LOGS)) - before):
+        Path(refusal["sync_path"]).with_suffix(".wandb.synced").unlink(missing_ok=True)
 
 
-def _has_key() -> bool:
-    """True where W&B would log in by itself: the environment, or the netrc file of this user."""
-    if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return "api.wandb.ai" in netrc.read_text(encoding="utf-8")
-    except OSError:
-        return False
+def _refusals(logs: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Where the server refused the data of a run, which ends well nevertheless as far as wandb is concerned."""
+    for log in logs:
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        yield from (json.loads(line) for line in lines if "filestream: fatal error" in line)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from searchers.record import COMPLETED, DUPLICATE, PRUNED, RUNNING, TRAINED, TrialRecord
+from searchers.record import COMPLETED, DUPLICATE, PRUNED, RUNNING, TRAINED, TrialRecord, front
 from tests.search_process import Search, metrics_files, printed_command, records, search, timeless, under_way
 
 pytestmark = pytest.mark.slow
@@ -103,9 +103,12 @@ def test_ctrl_c_leaves_a_search_that_the_printed_command_ends(run: Path, unbroke
 
 
 def test_sigterm_and_then_kill_with_workers_still_alive(run: Path) -> None:
-    """Two trials at a time and a scheduler, resumed at once, while the workers of the killed search still train."""
+    """Two trials at a time and a scheduler, resumed at once, while the workers of the killed search still train.
+
+    What is measured before the training is minimised too, and has a limit that nothing breaks.
+    """
     settings = ("trials=7", "trial.epochs=4", "concurrency=2", "searcher.startup_trials=3", f"run={run}")
-    with search(*settings) as running:
+    with search(*settings, "objective=[error,latency]", "limits.latency=60000") as running:
         running.wait(run, under_way(2))
         running.signal(signal.SIGTERM)
         code, stdout, stderr = running.end()
@@ -122,7 +125,11 @@ def test_sigterm_and_then_kill_with_workers_still_alive(run: Path) -> None:
     assert_kept(run, first | second, files)
     outcomes = [record.outcome for record in records(run)]
     assert set(outcomes) <= {COMPLETED, PRUNED, DUPLICATE}
-    assert sum(outcome in TRAINED for outcome in outcomes) == 7
+    trained = [record for record in records(run) if record.outcome in TRAINED]
+    assert len(trained) == 7
+    assert all(0 < record.facts["latency"] < 60000 for record in trained)
+    best = front(trained, ("error", "latency"))
+    assert sorted(path.name for path in (run / "pareto").iterdir()) == sorted(f"{record.number:04d}" for record in best)
 
 
 def test_a_killed_worker_costs_no_trial(run: Path, unbroken: Unbroken) -> None:

@@ -20,7 +20,7 @@ from searchers.record import COMPLETED, FAILED, PRUNED
 from searchers.run_folder import RunFolder
 from searchers.study import TrialStore
 from seqconv import Architecture, Stage
-from tests.searchers.fakes import choices, finish, store
+from tests.searchers.fakes import begin, choices, drawn, finish, store
 from tests.seqconv.layers.examples import randomised
 from training import checkpoint
 from training.full.metrics import FullMetrics
@@ -33,7 +33,9 @@ DATASET: dict[str, Any] = {
     "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6],
 }  # fmt: skip
 RECIPE = {"epochs": 2, "learning_rate": 0.1}
-IDENTITY: dict[str, Any] = {"search_space": {"name": "tiny"}, "dataset": DATASET, "trial": RECIPE, "seed": 5}
+IDENTITY: dict[str, Any] = {
+    "search_space": {"name": "tiny"}, "dataset": DATASET, "trial": RECIPE, "objective": ["error"], "seed": 5
+}  # fmt: skip
 SPACE = choices(window=[1, 2], form=["plain", "bottleneck"])
 
 
@@ -45,10 +47,9 @@ def network(architecture: Architecture, seed: int = 0) -> nn.Module:
 def _trial(
     run: RunFolder, opened: TrialStore, *errors: float, outcome: str = COMPLETED, weights: bool = True, params: int
 ) -> None:
-    record = opened.ask()
-    architecture = SPACE.decode(record.values)
+    architecture = SPACE.decode(drawn(len(opened.records()), SPACE))
     facts = {"architecture": architecture.to_dict(), "fingerprint": architecture.fingerprint(), "params": params}
-    opened.note(record.number, {**facts, "macs": -params, "serial_depth": 1, "activation_bytes": 1})
+    record = begin(opened, SPACE, **facts, macs=-params, serial_depth=1, activation_bytes=1)
     finish(opened, record, *errors, outcome=outcome)
     run.trial(record.number).mkdir()
     if weights:
@@ -65,8 +66,8 @@ def search(folder: Path) -> Path:
     _trial(run, opened, 0.5, 0.125, params=30)
     _trial(run, opened, 0.75, outcome=PRUNED, weights=False, params=5)
     _trial(run, opened, 0.75, outcome=FAILED, weights=False, params=5)
-    opened.finish_duplicate(opened.ask().number, opened.record(0))
-    opened.ask()
+    opened.finish_duplicate(begin(opened, SPACE).number, opened.record(0))
+    begin(opened, SPACE)
     _trial(run, opened, 0.5, 0.375, weights=False, params=20)
     run.close()
     return run.path

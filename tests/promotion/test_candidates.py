@@ -19,11 +19,12 @@ from searchers.study import TrialStore
 from seqconv import Architecture, Stage
 from seqconv.networks.presets import PRESETS
 from seqconv.serialization import read_yaml, to_yaml
-from tests.searchers.fakes import choices, finish, store
+from tests.searchers.fakes import begin, choices, finish, store
 
 SPACE = choices(form=["plain", "bottleneck"])
 IDENTITY: dict[str, Any] = {
-    "search_space": {"name": "tiny"}, "dataset": {"name": "shapes"}, "trial": {"epochs": 2}, "seed": 0
+    "search_space": {"name": "tiny"}, "dataset": {"name": "shapes"}, "trial": {"epochs": 2},
+    "objective": ["error"], "seed": 0,
 }  # fmt: skip
 MACS = [40, 30, 20, 10, 5]
 
@@ -35,10 +36,10 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def train(opened: TrialStore, *errors: float, outcome: str = COMPLETED) -> None:
     """A trial whose network has as many blocks as its number, and one."""
-    record = opened.ask()
-    architecture = Architecture(stages=(Stage(blocks=1 + record.number, group_width=8),), pyramid=(1,))
-    facts = {"architecture": architecture.to_dict(), "params": 100 + record.number, "macs": MACS[record.number]}
-    opened.note(record.number, {**facts, "fingerprint": architecture.fingerprint(), "dataset": "shapes"})
+    number = len(opened.records())
+    architecture = Architecture(stages=(Stage(blocks=1 + number, group_width=8),), pyramid=(1,))
+    facts = {"architecture": architecture.to_dict(), "params": 100 + number, "macs": MACS[number], "dataset": "shapes"}
+    record = begin(opened, SPACE, **facts, fingerprint=architecture.fingerprint())
     finish(opened, record, *errors, outcome=outcome)
 
 
@@ -53,8 +54,8 @@ def run(tmp_path: Path) -> Path:
     train(opened, 0.5, 0.375)
     train(opened, 0.0625, outcome=PRUNED)
     train(opened, 0.5, outcome=FAILED)
-    opened.finish_duplicate(opened.ask().number, opened.record(1))
-    opened.ask()
+    opened.finish_duplicate(begin(opened, SPACE).number, opened.record(1))
+    begin(opened, SPACE)
     folder.close()
     return folder.path
 
@@ -206,7 +207,7 @@ def test_no_trial_has_finished(run: Path, choice: dict[str, Any]) -> None:
     opened = store(run, of=SPACE)
     expected = f"run={run}: no trial has finished yet, so there is nothing to choose from"
     assert refusal(run=str(run), **choice) == expected
-    opened.ask()
+    begin(opened, SPACE)
     assert refusal(run=str(run), **choice) == expected
 
 

@@ -63,9 +63,9 @@ def search(tmp_path: Path) -> str:
 def trial(run: Path, *errors: float) -> None:
     """Another trained trial in a search."""
     store = search_fakes.store(run)
-    record = store.ask()
-    plan = architecture(blocks=record.number + 1)
-    store.note(record.number, {"architecture": plan.to_dict(), "fingerprint": plan.fingerprint(), "params": 1000})
+    plan = architecture(blocks=len(store.records()) + 1)
+    facts = {"architecture": plan.to_dict(), "fingerprint": plan.fingerprint(), "params": 1000}
+    record = search_fakes.begin(store, **facts)
     search_fakes.finish(store, record, *errors, outcome=COMPLETED)
 
 

@@ -10,7 +10,7 @@ from promotion.exportable import Dataset, Result
 from promotion.searched import searched
 from seqconv.serialization import read_yaml, to_yaml
 from tests.promotion.exports import RECIPE, SPACE, search
-from tests.searchers.fakes import store
+from tests.searchers.fakes import begin, store
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_trial_that_cannot_be_exported(run: Path, trial: int, problem: str) ->
 def test_no_trial_has_finished(run: Path, trial: str | int) -> None:
     (run / "study.journal").unlink()
     opened = store(run, of=SPACE)
-    opened.ask()
+    begin(opened, SPACE)
     with pytest.raises(ValueError, match=f"^run={run}: no trial has finished yet"):
         searched(run, trial, "params")
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+from search_spaces.budget import Budget
+from search_spaces.knobs import Value
+from search_spaces.space import SearchSpace, sample
 from search_spaces.staged import StagedSpace
+from searchers.history import History
 from searchers.record import COMPLETED, TrialRecord
-from searchers.samplers import Random, Sampler
+from searchers.searcher import Problem, Propose
+from searchers.session import Session
 from searchers.study import JOURNAL, TrialStore
 from seqconv import Architecture, Complexity
 
@@ -37,8 +44,27 @@ def choices(**fields: list[Any]) -> StagedSpace:
     return space(**{"blocks": 1, "groups": 2, "window": 1, "form": "plain", **knobs})
 
 
-def store(folder: Path, sampler: Sampler | None = None, seed: int = 0, of: StagedSpace | None = None) -> TrialStore:
-    return TrialStore(folder, of or space(), sampler or Random(), seed)
+def store(folder: Path, of: SearchSpace | None = None, **settings: Any) -> TrialStore:
+    return TrialStore(folder, of or space(), **settings)
+
+
+def drawn(number: int, of: SearchSpace | None = None) -> dict[str, Value]:
+    """Knob values that depend on the number alone."""
+    return sample(of or space(), random.Random(number))
+
+
+def begin(store: TrialStore, of: SearchSpace | None = None, **facts: Any) -> TrialRecord:
+    """Open another trial."""
+    return store.begin(drawn(len(store.records()), of), facts)
+
+
+def careless(of: SearchSpace) -> Propose:
+    """Draws at random, what is known too."""
+
+    def propose(history: History, generator: np.random.Generator) -> dict[str, Value]:
+        return sample(of, random.Random(int(generator.integers(2**32))))
+
+    return propose
 
 
 def error_of(values: Mapping[str, Any]) -> float:
@@ -67,14 +93,66 @@ def measure(architecture: Architecture) -> Complexity:
     )
 
 
+def session(folder: Path, of: SearchSpace | None = None, **changes: Any) -> Session:
+    """A search of four trials of two epochs, without training; what Problem takes may be changed too."""
+    of = of or space()
+    about = {name: changes.pop(name) for name in ("objectives", "epochs", "refusal") if name in changes}
+    problem = Problem(space=of, **{"epochs": 2, **about})
+    settings: dict[str, Any] = {
+        "problem": problem,
+        "store": store(folder, of, objectives=problem.objectives),
+        "searcher": careless(of),
+        "seed": 0,
+        "budget": Budget(),
+        "tracker": Recorder(),
+        "measure": measure,
+        "trials": 4,
+        "max_failures": 3,
+        "begin": lambda number, architecture: None,
+        "progress": Watcher(),
+    }
+    return Session(**{**settings, **changes})
+
+
 class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
 
 
-def optuna_trials(folder: Path) -> list[FrozenTrial]:
+def optuna_study(folder: Path) -> optuna.Study:
     """What Optuna itself, and so its dashboard, makes of the journal."""
     storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    return optuna.load_study(study_name=None, storage=storage).trials
+    return optuna.load_study(study_name=None, storage=storage)
+
+
+def optuna_trials(folder: Path) -> list[FrozenTrial]:
+    """Its trials."""
+    return optuna_study(folder).trials
+
+
+class Watcher:
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, TrialRecord]] = []
+        self.notes: list[str] = []
+
+    def begin(self, record: TrialRecord) -> None:
+        self.calls.append(("begin", record))
+
+    def epoch(self, record: TrialRecord) -> None:
+        self.calls.append(("epoch", record))
+
+    def end(self, record: TrialRecord) -> None:
+        self.calls.append(("end", record))
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+    def close(self) -> None: ...
+
+    def of(self, number: int) -> list[str]:
+        """What it was told of a trial."""
+        return [name for name, record in self.calls if record.number == number]
 
 
 class Recorder:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from search_spaces.budget import Budget
+from searchers.algorithms.random import RandomSearch
 from searchers.config import RayBackend, Resources, SearchConfig
-from searchers.samplers import Random
-from searchers.schedulers import NoScheduler
+from searchers.prefilter import Prefilter
+from searchers.schedulers import Asha, Hyperband, Median, NoScheduler
 from searchers.tracking.tracker import NoTracker
 from tests.searchers.fakes import space
 from training.datasets import Digits
@@ -20,14 +21,17 @@ from training.trial import TrialConfig
 
 VALID = SearchConfig(
     search_space=space(),
-    searcher=Random(),
+    searcher=RandomSearch(),
     scheduler=NoScheduler(),
+    prefilter=Prefilter(),
     dataset=Digits(),
     trial=TrialConfig(),
     budget=Budget(),
     resources=Resources(),
     backend=RayBackend(),
     tracker=NoTracker(),
+    objective="error",
+    limits={},
     trials=1,
     seed=0,
     run=None,
@@ -36,7 +40,18 @@ VALID = SearchConfig(
     max_failures=1,
     keep_weights=0,
 )
-GROUPS = ("search_space", "searcher", "scheduler", "dataset", "trial", "budget", "resources", "backend", "tracker")
+GROUPS = (
+    "search_space",
+    "searcher",
+    "scheduler",
+    "prefilter",
+    "dataset",
+    "trial",
+    "budget",
+    "resources",
+    "backend",
+    "tracker",
+)
 A_FOLDER = "the path of a folder, such as runs/NAME or ./2024"
 
 
@@ -64,6 +79,40 @@ def refusal(make: Any, **fields: Any) -> str:
 )
 def test_a_bad_value_of_a_search(name: str, value: Any, allowed: str) -> None:
     assert refusal(partial(replace, VALID), **{name: value}) == f"{name} must be {allowed}, got {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [("error", ("error",)), (["error", "macs"], ("error", "macs")), (("latency", "error"), ("latency", "error"))],
+)
+def test_the_objectives_are_a_tuple(given: Any, names: tuple[str, ...]) -> None:
+    assert replace(VALID, objective=given).objective == names
+
+
+def test_limits_are_numbers_by_objective() -> None:
+    assert replace(VALID, limits={"latency": 5, "error": 0.4}).limits == {"latency": 5.0, "error": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"objective": "macs"}, "objective must contain error, because trials are trained for it; got macs"),
+        ({"objective": None}, "objective must be error or a list such as [error, macs], got None"),
+        ({"limits": {"latency": 0}}, "limits.latency must be a number above 0, got 0"),
+        ({"limits": 5}, "limits must map objectives to their largest value, such as {latency: 5}, got 5"),
+    ],
+)
+def test_bad_objectives_and_limits(fields: dict[str, Any], message: str) -> None:
+    assert refusal(partial(replace, VALID), **fields) == message
+
+
+@pytest.mark.parametrize("scheduler", [Hyperband(), Median()], ids=lambda scheduler: scheduler.name)
+def test_a_scheduler_that_does_not_fit_the_objectives(scheduler: Any) -> None:
+    assert refusal(partial(replace, VALID), scheduler=scheduler, objective=["error", "macs"]) == (
+        f"scheduler={scheduler.name} compares errors alone; with objective=['error', 'macs'] take asha or none"
+    )
+    assert replace(VALID, scheduler=scheduler).scheduler == scheduler
+    assert replace(VALID, scheduler=Asha(), objective=["error", "macs"]).scheduler == Asha()
 
 
 @pytest.mark.parametrize("value", [None, {"root": "data"}, "digits"], ids=str)

@@ -14,10 +14,11 @@ import cloudpickle
 import pytest
 
 from search_spaces.budget import Budget
+from searchers.algorithms.random import RandomSearch
 from searchers.config import RayBackend, Resources, SearchConfig
-from searchers.record import COMPLETED, FAILED, PRUNED, TrialRecord
-from searchers.samplers import Random
-from searchers.schedulers import Asha, NoScheduler, Scheduler
+from searchers.prefilter import Prefilter
+from searchers.record import COMPLETED, FAILED, PRUNED, REFUSED
+from searchers.schedulers import Asha, NoScheduler
 from searchers.tracking.tracker import NoTracker
 from seqconv import Architecture
 from tests.search_process import ray_cluster, records
@@ -36,14 +37,23 @@ class Metrics:
     validation_error: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a trial reports before it trains."""
+
+    latency: float
+
+
 def well(number: int, architecture: Architecture, **_: Any) -> Iterator[Metrics]:
     """A trial that trains nothing and improves."""
     for epoch in range(1, EPOCHS + 1):
         yield Metrics(epoch=epoch, validation_error=round(0.9 / epoch + 0.01 * number, 6))
 
 
-def badly(number: int, architecture: Architecture, *, folder: Path, **settings: Any) -> Iterator[Metrics]:
-    """Trial 1 raises, 2 comes to report no number, 3 reports nothing, and the worker of 4 dies once."""
+def badly(number: int, architecture: Architecture, *, folder: Path, **settings: Any) -> Iterator[Measured | Metrics]:
+    """Trial 1 raises, 2 comes to report no number, 3 reports nothing, the worker of 4 dies once, and 5 is too slow."""
+    died = (folder / "died").exists()
+    yield Measured(latency=9.0 if number == 5 or (number == 4 and died) else 5.0 - number % 5)
     if number == 3:
         return
     for metrics in well(number, architecture, **settings):
@@ -52,7 +62,7 @@ def badly(number: int, architecture: Architecture, *, folder: Path, **settings: 
         if number == 2 and metrics.epoch >= 2:
             metrics = Metrics(epoch=metrics.epoch, validation_error=float("nan"))
         yield metrics
-        if number == 4 and metrics.epoch == 2 and not (folder / "died").exists():
+        if number == 4 and metrics.epoch == 1 and not died:
             (folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -79,14 +89,17 @@ def config(run: Path, address: str, **changes: Any) -> SearchConfig:
     """A search of five trials, one at a time."""
     settings: dict[str, Any] = {
         "search_space": fakes.space(),
-        "searcher": Random(),
+        "searcher": RandomSearch(),
         "scheduler": NoScheduler(),
+        "prefilter": Prefilter(),
         "dataset": Digits(),
         "trial": TrialConfig(epochs=EPOCHS, share=0.2),
         "budget": Budget(),
         "resources": Resources(gpu=0),
         "backend": RayBackend(address=address, retries=1),
         "tracker": NoTracker(),
+        "objective": "error",
+        "limits": {},
         "trials": 5,
         "seed": 0,
         "run": str(run),
@@ -108,61 +121,62 @@ def disconnected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ray.shutdown()
 
 
-class TestScheduler:
-    """Rungs at epochs 1 and 3, of which a third of the trials goes on."""
+def test_what_tune_pickles_of_a_search_is_empty(tmp_path: Path) -> None:
+    """Tune saves what it was given now and then; the store and its lock must not be in there."""
+    from searchers import ray_backend, ray_schedulers
 
-    def scheduler(self, history: list[TrialRecord], scheduler: Scheduler | None = None, epochs: int = 9) -> Any:
+    session: Any = SimpleNamespace(lock=(_ for _ in ()))
+    searcher = ray_backend.SessionSearcher(session, 1)
+    settings: dict[str, Any] = {"objectives": ("error", "macs"), "measures": lambda number: session.lock}
+    scheduler = ray_schedulers.make(Asha(), 9, **settings)
+    parts = [searcher, scheduler, ray_backend.NotWorthIt(searcher), ray_backend.LostWorkers(searcher, print, 1)]
+    assert [vars(cloudpickle.loads(cloudpickle.dumps(part))) for part in parts] == [{}] * 4
+
+
+class TestNotWorthIt:
+    """The stopper that Tune asks at every result, before the searcher and the scheduler are told of it."""
+
+    def asked(self, folder: Path) -> tuple[Any, Any]:
+        """A searcher with a trial begun, and its stopper."""
         from searchers import ray_backend
 
-        return ray_backend._scheduler(scheduler or Asha(), epochs, history)
+        limits = {"latency": 5.0, "error": 0.1}
+        session = fakes.session(folder, objectives=("error", "latency"), limits=limits, max_failures=1)
+        searcher = ray_backend.SessionSearcher(session, concurrency=1)
+        assert searcher.suggest("a")["number"] == 0
+        return searcher, ray_backend.NotWorthIt(searcher)
 
-    def decision(self, history: list[TrialRecord], error: float, epoch: int = 1) -> str:
-        made = self.scheduler(history)
-        trial = SimpleNamespace(trial_id="new")
-        made.on_trial_add(None, trial)
-        decision: str = made.on_trial_result(None, trial, {"epoch": epoch, "validation_error": error})
-        return decision
+    @pytest.mark.parametrize(
+        ("result", "stops"),
+        [
+            ({"latency": 4.0}, False),
+            ({"latency": 6.0}, True),
+            ({"epoch": 1, "validation_error": 0.9}, False),
+            ({"failure": "Traceback"}, False),
+            ({"training_iteration": 1}, False),
+        ],
+    )
+    def test_it_stops_what_measures_beyond_a_limit_and_that_alone(
+        self, tmp_path: Path, result: dict[str, Any], stops: bool
+    ) -> None:
+        """An error is no reason, because it is not the last one."""
+        searcher, stopper = self.asked(tmp_path)
+        assert stopper("a", result) is stops
+        assert not stopper.stop_all()
+        if stops:
+            searcher.on_trial_complete("a", result={**result, "done": True})
+            (record,) = searcher._session.store.records()
+            assert (record.outcome, record.facts["latency"]) == (REFUSED, 6.0)
 
-    def ended(self, *outcomes: str) -> list[TrialRecord]:
-        """Trials with an error of 0.1, 0.2, ... after their first epoch, and of half of that after their third."""
-        return [
-            TrialRecord(
-                number=i, outcome=outcome, values={}, errors={1: 0.1 * (i + 1), 2: 0.08 * (i + 1), 3: 0.05 * (i + 1)}
-            )
-            for i, outcome in enumerate(outcomes)
-        ]
+    def test_what_was_measured_first_counts(self, tmp_path: Path) -> None:
+        searcher, stopper = self.asked(tmp_path)
+        searcher.on_trial_result("a", {"latency": 4.0})
+        assert not stopper("a", {"latency": 6.0})
 
-    def test_the_first_trial_goes_on(self) -> None:
-        assert self.decision([], 0.9) == "CONTINUE"
-
-    def test_a_trial_is_measured_by_those_before_the_restart(self) -> None:
-        history = self.ended(COMPLETED, PRUNED, PRUNED, COMPLETED)
-        assert self.decision(history, 0.9) == "STOP"
-        assert self.decision(history, 0.05) == "CONTINUE"
-        assert self.decision(history, 0.16, epoch=3) == "STOP"
-        assert self.decision(history, 0.01, epoch=3) == "CONTINUE"
-
-    def test_what_failed_or_was_not_trained_is_no_measure(self) -> None:
-        assert self.decision(self.ended(FAILED, "refused", "duplicate", "running"), 0.9) == "CONTINUE"
-
-    def test_failed_trials_report_no_error(self) -> None:
-        made = self.scheduler([])
-        trial = SimpleNamespace(trial_id="new")
-        made.on_trial_add(None, trial)
-        assert made.on_trial_result(None, trial, {"failure": "Traceback"}) == "CONTINUE"
-
-    @pytest.mark.parametrize(("scheduler", "epochs"), [(NoScheduler(), 9), (Asha(grace_epochs=3), 3)])
-    def test_nothing_stops_where_there_is_no_rung(self, scheduler: Scheduler, epochs: int) -> None:
-        assert type(self.scheduler([], scheduler, epochs)).__name__ == "FIFOScheduler"
-
-
-def test_what_tune_pickles_of_a_search_is_empty(tmp_path: Path) -> None:
-    """Tune saves its searcher, stopper and callbacks now and then; the store and its lock must not be in there."""
-    from searchers import ray_backend
-
-    searcher = ray_backend.SessionSearcher(SimpleNamespace(lock=(_ for _ in ())), 1)  # type: ignore[arg-type]
-    parts = [searcher, ray_backend.WhenSessionFails(searcher._session), ray_backend.LostWorkers(searcher, print, 1)]
-    assert [vars(cloudpickle.loads(cloudpickle.dumps(part))) for part in parts] == [{}, {}, {}]
+    def test_it_stops_all_once_the_session_has_failed(self, tmp_path: Path) -> None:
+        searcher, stopper = self.asked(tmp_path)
+        searcher.on_trial_complete("a", result={"failure": "Traceback"})
+        assert stopper.stop_all()
 
 
 @pytest.mark.slow
@@ -177,12 +191,16 @@ class TestSearch:
     def test_a_bad_trial_is_recorded_and_the_search_goes_on(
         self, cluster: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
+        """Two objectives, of which one is measured before the training, and half of the trials stop at epoch 2."""
         run = tmp_path / "run"
-        assert self.run(config(run, cluster), badly) == 0
+        scheduler = Asha(grace_epochs=2, reduction_factor=2)
+        settings: dict[str, Any] = {"objective": ["error", "latency"], "limits": {"latency": 6}, "scheduler": scheduler}
+        assert self.run(config(run, cluster, trials=6, **settings), badly) == 0
         out, err = capfd.readouterr()
         assert err == ""
         found = records(run)
-        assert [record.outcome for record in found] == [COMPLETED, FAILED, FAILED, FAILED, COMPLETED]
+        assert [record.outcome for record in found] == [COMPLETED, FAILED, FAILED, FAILED, COMPLETED, REFUSED, PRUNED]
+        assert [record.facts["latency"] for record in found] == [5.0, 4.0, 3.0, 2.0, 1.0, 9.0, 4.0]
         reasons = [record.facts.get("reason", "") for record in found]
         assert reasons[1].startswith("Traceback (most recent call last):") and "in badly" in reasons[1]
         assert reasons[1].rstrip().endswith("ZeroDivisionError: no learning today")
@@ -190,6 +208,8 @@ class TestSearch:
         assert reasons[2] == "validation error nan after 3 epochs"
         assert reasons[3] == "the trial ended without a result"
         assert found[4].errors == {1: 0.94, 2: 0.49, 3: 0.34}
+        assert (reasons[5], found[5].errors) == ("latency 9 is above its limit 6", {})
+        assert found[6].errors == {1: 0.96, 2: 0.51}
         assert "trial    4 lost its worker process and starts again from its checkpoint (1 of 1 times)" in out
         assert "raylet" not in out
 

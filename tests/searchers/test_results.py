@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 import seqconv
 from searchers import results
@@ -41,7 +40,7 @@ def record(
 
 RECORDS = [
     record(0, COMPLETED, 0.5, 0.25, seconds=3.5, started="2026-01-01T00:00:00", finished="2026-01-01T00:01:00"),
-    record(1, PRUNED, 0.75, values={**KNOBS, "stage1.window": "dense", "stage1.subgroups": 2}),
+    record(1, PRUNED, 0.75, latency=2.5, values={**KNOBS, "stage1.window": "dense", "stage1.subgroups": 2}),
     record(2, FAILED, float("nan"), reason="Traceback\nValueError: a, b"),
     record(3, REFUSED, reason="params 12 is above its maximum 8"),
     record(4, DUPLICATE, 0.5, 0.25, duplicate_of=0),
@@ -66,12 +65,12 @@ def test_a_row_a_trial(folder: RunFolder) -> None:
     assert [row["outcome"] for row in rows] == [r.outcome for r in RECORDS]
     assert rows[0] == {
         "trial": 0, "outcome": "completed", "dataset": "digits", "error": 0.25, "epochs": 2, "fingerprint": "abc",
-        **COSTS, "seconds": 3.5,
+        **COSTS, "latency": None, "seconds": 3.5,
         "duplicate_of": None, "started": "2026-01-01T00:00:00", "finished": "2026-01-01T00:01:00", "reason": None,
         "errors": '{"1": 0.5, "2": 0.25}', "architecture": ARCHITECTURE.describe(), "knob.stage1.window": "4",
         "knob.stage1.form": "plain", "knob.stage1.ratio": 1.0, "knob.stage1.wide": True, "knob.stage1.subgroups": None,
     }  # fmt: skip
-    assert (rows[1]["knob.stage1.window"], rows[1]["knob.stage1.subgroups"]) == ("dense", 2)
+    assert (rows[1]["knob.stage1.window"], rows[1]["knob.stage1.subgroups"], rows[1]["latency"]) == ("dense", 2, 2.5)
     assert (rows[2]["error"], json.loads(rows[2]["errors"])) == (None, {"1": None})
     assert (rows[3]["params"], rows[3]["reason"]) == (None, "params 12 is above its maximum 8")
     assert rows[4]["duplicate_of"] == 0
@@ -151,22 +150,47 @@ def test_the_weights_of_the_best_are_kept(folder: RunFolder, keep: int, kept: se
         folder.trial(number).mkdir()
         for name in ("model.pt", "checkpoint.pt", "metrics.csv"):
             (folder.trial(number) / name).touch()
-    results.prune_weights(folder, records, keep)
+    results.prune_weights(folder, records, keep, ("error",))
     for name in ("model.pt", "checkpoint.pt"):
         assert {int(path.parent.name) for path in folder.path.glob(f"trials/*/{name}")} == kept
     assert len(list(folder.path.glob("trials/*/metrics.csv"))) == 5
 
 
-def test_the_table_shows_the_best_first() -> None:
-    console = Console(width=160, record=True)
-    with console.capture() as captured:
-        console.print(results.best_table([*RECORDS, record(6, COMPLETED, 0.5, 0.125)], rows=2))
-    head, *rows = captured.get().strip().splitlines()
-    assert head.split()[:6] == ["trial", "error", "epochs", "params", "MACs", "depth"]
-    assert [row.split()[:6] for row in rows] == [
-        ["6", "0.1250", "2", "1,234,567", "22,000,000", "41"], ["0", "0.2500", "2", "1,234,567", "22,000,000", "41"]
-    ]  # fmt: skip
-    assert rows[0].rstrip().endswith(ARCHITECTURE.describe())
+class TestFront:
+    """Of error and params: trial 0 is beaten by 6, 7 is small, and 8 is the best but breaks a limit."""
+
+    records = (
+        *RECORDS,
+        record(6, COMPLETED, 0.5, 0.125),
+        record(7, COMPLETED, 0.5, 0.375, params=1000, latency=1.5),
+        record(8, COMPLETED, 0.5, 0.0625, params=10, violations={"latency": 0.5}),
+    )
+
+    def written(self, folder: RunFolder) -> list[str]:
+        return sorted(path.name for path in (folder.path / "pareto").iterdir())
+
+    def test_each_of_its_trials_stands_in_a_folder(self, folder: RunFolder) -> None:
+        found = results.write_front(folder, list(self.records), ("error", "params"))
+        assert [record.number for record in found] == [6, 7]
+        assert self.written(folder) == ["0006", "0007"]
+        assert read_yaml(folder.path / "pareto" / "0007" / "result.yaml") == {
+            "trial": 7, "error": 0.375, "epochs": 2, "outcome": "completed", "dataset": "digits", "fingerprint": "abc",
+            **COSTS, "params": 1000, "latency": 1.5,
+        }  # fmt: skip
+        assert seqconv.read_architecture(folder.path / "pareto" / "0006" / "architecture.yaml") == ARCHITECTURE
+
+    def test_what_has_left_it_is_removed(self, folder: RunFolder) -> None:
+        results.write_front(folder, list(self.records[:6]), ("error", "params"))
+        assert self.written(folder) == ["0000"]
+        results.write_front(folder, list(self.records), ("error", "params"))
+        assert self.written(folder) == ["0006", "0007"]
+
+    def test_its_weights_are_kept_beside_those_of_the_best(self, folder: RunFolder) -> None:
+        for number in (0, 1, 6, 7, 8):
+            folder.trial(number).mkdir()
+            (folder.trial(number) / "model.pt").touch()
+        results.prune_weights(folder, list(self.records), 0, ("error", "params"))
+        assert {int(path.parent.name) for path in folder.path.glob("trials/*/model.pt")} == {6, 7}
 
 
 def test_tables_are_due_once_a_period(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,8 @@ OURS = re.compile(
     r"|trial   error  epochs .*| +\d+  0\.\d{4} .* W1 .*|runs/windowed-digits-[\da-f-]+: .*"
     r"|how well the error after an early epoch ranks .*|  the others did not get there, .*"
     r"|  epoch \d: Kendall's tau .*, Spearman's rho .*, over .* trials"
-    r"|W&B, offline: wandb sync runs/.*|next: python promote\.py run=runs/.* top=3"
+    r"|W&B, offline: upload it with python -m searchers\.tracking\.upload run=runs/.*"
+    r"|next: python report\.py run=runs/.*|next: python promote\.py run=runs/.* top=3"
     r"|next: python export\.py run=runs/.* trial=best out=exported"
 )
 RECOMPUTE = """
@@ -100,8 +101,11 @@ def test_the_end_shows_the_best_and_the_next_command(ended: Ended) -> None:
     start = next(i for i, line in enumerate(lines) if line.startswith("trial   error"))
     best = yaml.safe_load((ended.run / "best" / "result.yaml").read_text())
     assert lines[start + 1].split()[:3] == [str(best["trial"]), f"{best['error']:.4f}", str(best["epochs"])]
-    assert lines[-2] == f"next: python promote.py run=runs/{ended.run.name} top=3"
-    assert lines[-1] == f"next: python export.py run=runs/{ended.run.name} trial=best out=exported"
+    assert lines[-3:] == [
+        f"next: python report.py run=runs/{ended.run.name}",
+        f"next: python promote.py run=runs/{ended.run.name} top=3",
+        f"next: python export.py run=runs/{ended.run.name} trial=best out=exported",
+    ]
 
 
 def test_nothing_is_left_running_or_lying_about(ended: Ended) -> None:

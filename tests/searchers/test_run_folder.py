@@ -19,6 +19,7 @@ IDENTITY = {
     "search_space": {"name": "tiny", "genes": {"stage1.window": {"low": 0.25, "high": 2.0, "step": 0.25}}},
     "dataset": {"name": "digits", "resolution": 16, "mean": [0.1, 0.2, 0.3]},
     "trial": {"epochs": 2, "learning_rate": 0.1},
+    "objective": ["error"],
     "seed": 0,
 }
 
@@ -111,6 +112,27 @@ def test_a_search_of_other_settings_names_what_differs(tmp_path: Path, change: d
     assert files(tmp_path) == before
 
 
+OF_AN_EARLIER_RELEASE = {name: setting for name, setting in IDENTITY.items() if name != "objective"}
+"""What it minimised was the error."""
+
+
+def test_a_search_of_an_earlier_release_is_gone_on_with(tmp_path: Path) -> None:
+    path = search(tmp_path / "one", OF_AN_EARLIER_RELEASE)
+    before = files(tmp_path)
+    check_identity(path, IDENTITY)
+    assert choose(str(path), True, IDENTITY) == (path, True)
+    assert newest(tmp_path, IDENTITY) == path
+    assert search(path, IDENTITY) == path
+    assert files(tmp_path) == before
+
+
+def test_a_search_of_an_earlier_release_is_not_gone_on_with_for_something_else(tmp_path: Path) -> None:
+    path = search(tmp_path / "one", OF_AN_EARLIER_RELEASE)
+    with pytest.raises(ValueError) as error:
+        check_identity(path, {**IDENTITY, "objective": ["error", "macs"]})
+    assert "belongs to another search: objective is ['error'] there and ['error', 'macs'] here. " in str(error.value)
+
+
 def test_tuples_and_lists_are_the_same_settings(tmp_path: Path) -> None:
     dataset = {"name": "digits", "resolution": 16, "mean": (0.1, 0.2, 0.3)}
     check_identity(search(tmp_path / "one"), {**IDENTITY, "dataset": dataset})
@@ -143,7 +165,7 @@ import sys
 from pathlib import Path
 from searchers.run_folder import RunFolder
 folder = RunFolder(Path(sys.argv[1]))
-folder.open({"search_space": {}, "dataset": {}, "trial": {}, "seed": 0}, {})
+folder.open({"search_space": {}, "dataset": {}, "trial": {}, "objective": ["error"], "seed": 0}, {})
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -151,7 +173,7 @@ sys.stdin.read()
 
 def test_a_folder_in_use_is_refused_until_its_process_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "one"
-    identity = {"search_space": {}, "dataset": {}, "trial": {}, "seed": 0}
+    identity = {"search_space": {}, "dataset": {}, "trial": {}, "objective": ["error"], "seed": 0}
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
         assert other.stdout is not None

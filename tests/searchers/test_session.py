@@ -1,23 +1,50 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import searchers.session
 from search_spaces.budget import Budget
 from search_spaces.fixed import FixedSpace
-from search_spaces.space import SearchSpace
-from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
-from searchers.samplers import Random, Sampler, Tpe
+from searchers.algorithms.random import RandomSearch
+from searchers.algorithms.tpe import Tpe
+from searchers.history import History
+from searchers.record import (
+    COMPLETED,
+    DUPLICATE,
+    FAILED,
+    PRUNED,
+    REFUSED,
+    RUNNING,
+    TRAINED,
+    TrialRecord,
+    best_first,
+    front,
+)
+from searchers.searcher import Problem, Propose
 from searchers.session import Assignment, Session
-from searchers.study import TrialStore
-from tests.searchers.fakes import Killed, Recorder, choices, error_of, measure, optuna_trials, space
+from searchers.study import JOURNAL
+from tests.searchers.fakes import (
+    Killed,
+    Recorder,
+    Watcher,
+    careless,
+    choices,
+    drawn,
+    error_of,
+    measure,
+    optuna_trials,
+    session,
+    space,
+    store,
+)
 
 EPOCHS = 2
 ONE_ARCHITECTURE = choices(window=[3, 4, "dense"])
@@ -29,23 +56,6 @@ Train = Callable[[Session, int], Sequence[float]]
 
 class Crash(Exception):
     """What a trial raises."""
-
-
-def session(folder: Path, of: SearchSpace | None = None, sampler: Sampler | None = None, **changes: Any) -> Session:
-    of = of or space()
-    settings: dict[str, Any] = {
-        "space": of,
-        "store": TrialStore(folder, of, sampler or Random(), seed=0),
-        "budget": Budget(),
-        "tracker": Recorder(),
-        "measure": measure,
-        "trials": 4,
-        "epochs": EPOCHS,
-        "max_failures": 3,
-        "begin": lambda number, architecture: None,
-        "say": lambda line: None,
-    }
-    return Session(**{**settings, **changes})
 
 
 def learn(search: Session, number: int) -> Sequence[float]:
@@ -71,6 +81,7 @@ def end(search: Session, number: int, train: Train = learn) -> TrialRecord:
         search.on_end(number, failure=f"Traceback\nCrash: {error}\n")
     else:
         search.on_end(number)
+    assert list(search.history) == search.store.records()
     return search.store.record(number)
 
 
@@ -181,10 +192,10 @@ def test_duplicates_do_not_count(tmp_path: Path) -> None:
 
 
 def test_a_space_that_is_exhausted_stops_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searchers.session, "GIVE_UP", 30)
+    monkeypatch.setattr(searchers.session, "GIVE_UP", 60)
     search = session(tmp_path, TWO_ARCHITECTURES, trials=3)
     assert outcomes(run(search))[COMPLETED] == 2
-    assert search.stopped == "no new architecture within the budget in the last 30 proposals"
+    assert search.stopped == "no new architecture within the budget in the last 60 proposals"
     assert (search.done, search.failed) == (True, False)
 
 
@@ -354,32 +365,73 @@ def test_an_architecture_that_failed_before_the_resume_is_trained_when_it_is_pro
     assert (again.number, again.architecture.fingerprint()) == (1, failed.fingerprint)
 
 
-@pytest.mark.parametrize("sampler", [Random(), Tpe(startup_trials=3)], ids=["random", "tpe"])
+SMALL = space(blocks=1, groups=2)
+BINDS: dict[str, Callable[[], Propose]] = {
+    "careless": lambda: careless(SMALL),
+    "random": lambda: RandomSearch().bind(Problem(space=SMALL)),
+    "tpe": lambda: Tpe(startup_trials=3).bind(Problem(space=SMALL)),
+}
+
+
+@pytest.mark.parametrize("name", BINDS)
 def test_a_search_that_is_interrupted_after_every_trial_finds_what_an_unbroken_one_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: Sampler
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(searchers.session, "RUT", 2)
-    settings: dict[str, Any] = {"of": space(blocks=1, groups=2), "sampler": sampler, "trials": 6}
-    unbroken = run(session(tmp_path / "unbroken", **settings))
-    while not (broken := session(tmp_path / "broken", **settings)).done:
+
+    def begun(folder: Path) -> Session:
+        return session(folder, SMALL, searcher=BINDS[name](), trials=6)
+
+    unbroken = run(begun(tmp_path / "unbroken"))
+    while not (broken := begun(tmp_path / "broken")).done:
         run(broken, at_most=1)
         broken.propose()  # killed once the next one was begun
     found = broken.store.records()
-    assert outcomes(found)[DUPLICATE] > 2
+    assert (outcomes(found)[DUPLICATE] > 2) == (name == "careless")
     assert [(r.values, r.outcome, r.errors) for r in found] == [(r.values, r.outcome, r.errors) for r in unbroken]
 
 
-def blind_proposals(search: Session, monkeypatch: pytest.MonkeyPatch, *, kill_after: int = 1000) -> list[bool]:
+def test_a_proposal_is_made_from_the_history_the_seed_and_the_number(tmp_path: Path) -> None:
+    seen: list[tuple[list[str], float]] = []
+
+    def propose(history: History, generator: np.random.Generator) -> dict[str, Any]:
+        seen.append(([record.outcome for record in history], generator.random()))
+        return drawn(len(history))
+
+    search = session(tmp_path, searcher=propose, seed=7)
+    first = proposed(search)
+    second = proposed(search)
+    end(search, first.number, crash)
+    proposed(session(tmp_path, searcher=propose, seed=7))  # adopts what is open
+    end(search, second.number, lambda *_: (0.5,))
+    proposed(session(tmp_path, searcher=propose, seed=7))
+    histories, numbers = zip(*seen, strict=True)
+    assert histories == ([], [RUNNING], [FAILED, PRUNED])
+    assert numbers == tuple(np.random.default_rng(np.random.SeedSequence([7, n])).random() for n in range(3))
+
+
+def test_another_seed_proposes_something_else(tmp_path: Path) -> None:
+    values = []
+    for seed in (0, 1, 0):
+        search = session(tmp_path / str(len(values)), seed=seed)
+        values.append([search.store.record(proposed(search).number).values for _ in range(3)])
+    assert values[0] == values[2] != values[1]
+
+
+def blind_proposals(search: Session, *, kill_after: int = 1000) -> list[bool]:
     """Whether each of the next proposals is drawn blindly, up to a kill."""
-    real, blind = search.store.ask, []
+    blind: list[bool] = []
 
-    def ask(*, uniform: bool) -> TrialRecord:
-        if len(blind) == kill_after:
-            raise Killed
-        blind.append(uniform)
-        return real(uniform=uniform)
+    def noting(propose: Propose, blindly: bool) -> Propose:
+        def noted(history: History, generator: np.random.Generator) -> Any:
+            if len(blind) == kill_after:
+                raise Killed
+            blind.append(blindly)
+            return propose(history, generator)
 
-    monkeypatch.setattr(search.store, "ask", ask)
+        return noted
+
+    search.searcher, search._blind = noting(search.searcher, False), noting(search._blind, True)
     with contextlib.suppress(Killed):
         run(search)
     return blind
@@ -392,9 +444,9 @@ def test_a_rut_is_left_by_blind_proposals(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(searchers.session, "GIVE_UP", 8)
     first = session(tmp_path, ONE_ARCHITECTURE, trials=2)
     end(first, proposed(first).number)
-    blind = blind_proposals(first, monkeypatch, kill_after=killed_after)
+    blind = blind_proposals(first, kill_after=killed_after)
     second = session(tmp_path, ONE_ARCHITECTURE, trials=2)
-    assert blind + blind_proposals(second, monkeypatch) == [False] * 4 + [True, False, True, False]
+    assert blind + blind_proposals(second) == [False] * 4 + [True, False, True, False]
     assert second.stopped == "no new architecture within the budget in the last 8 proposals"
 
 
@@ -411,8 +463,23 @@ def test_the_tracker_is_told_of_a_trial(tmp_path: Path) -> None:
     assert logs == [("log", {"epoch": epoch, "validation_error": error}) for epoch, error in record.errors.items()]
     assert finished[0] == "finish"
     assert {name: value for name, value in finished[1].items() if value not in (None, "")} == {
-        "outcome": COMPLETED, "error": record.error, "epochs": EPOCHS, "seconds": record.facts["seconds"]
+        "outcome": COMPLETED, "error": record.error, "best_error": record.error, "epochs": EPOCHS,
+        "seconds": record.facts["seconds"],
     }  # fmt: skip
+
+
+def test_the_tracker_is_told_of_the_rung_and_of_what_was_measured(tmp_path: Path) -> None:
+    tracker = Recorder()
+    search = session(tmp_path, tracker=tracker, rungs=(1, 3), epochs=9, trials=9)
+    told = []
+    for errors in ((0.5,), (0.5, 0.25, 0.375), (0.5, 0.4), tuple(0.5 for _ in range(9))):
+        number = proposed(search).number
+        search.on_measured(number, {"latency": 2.5})
+        end(search, number, lambda *_, errors=errors: errors)
+        told.append(list(tracker.of(number))[-1][1])
+    assert [summary.get("rung") for summary in told] == [0, 1, None, None]
+    assert [summary["latency"] for summary in told] == [2.5] * 4
+    assert (told[1]["error"], told[1]["best_error"]) == (0.375, 0.25)
 
 
 def test_the_tracker_is_told_why_a_trial_failed(tmp_path: Path) -> None:
@@ -443,27 +510,276 @@ def test_the_tracker_sees_a_duplicate_as_a_run_and_a_refused_proposal_not_at_all
             )  # fmt: skip
 
 
-def test_every_trial_that_ends_is_said_in_one_line(tmp_path: Path) -> None:
-    lines: list[str] = []
-    search = session(tmp_path, say=lines.append)
-    trains: list[Train] = [lambda *_: (0.5, 0.25), lambda *_: (0.75,), crash]
-    for train in trains:
-        end(search, proposed(search).number, train)
-    completed, pruned, failed = lines
-    assert re.fullmatch(
-        r"trial +0 completed error 0\.2500 after 2 epochs \d,000 params  \[1/4, 0 pruned, best 0\.2500\]", completed
-    )
-    assert re.fullmatch(
-        r"trial +\d+ pruned    error 0\.7500 after 1 epochs \d,000 params  \[2/4, 1 pruned, best 0\.2500\]", pruned
-    )
-    assert re.fullmatch(r"trial +\d+ failed    Crash: out of luck  \[3/4, 1 pruned, best 0\.2500\]", failed)
+def test_progress_is_told_of_every_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searchers.session, "GIVE_UP", 12)
+    watcher = Watcher()
+    of = choices(window=[1, 4, "dense"], blocks=[1, 2])
+    records = run(session(tmp_path, of, progress=watcher, trials=3, budget=Budget(params=(None, 1000))))
+    assert set(outcomes(records)) == {COMPLETED, DUPLICATE, REFUSED}
+    for record in records:
+        trained = ["begin", "epoch", "epoch", "end"]
+        assert watcher.of(record.number) == (trained if record.outcome == COMPLETED else ["end"])
+    assert [told for name, told in watcher.calls if name == "end"] == records
 
 
-def test_progress_goes_on_where_the_killed_search_was(tmp_path: Path) -> None:
-    first = session(tmp_path)
-    end(first, proposed(first).number, lambda *_: (0.5, 0.25))
-    end(first, proposed(first).number, lambda *_: (0.75,))
-    lines: list[str] = []
-    second = session(tmp_path, say=lines.append)
-    end(second, proposed(second).number, lambda *_: (0.5, 0.5))
-    assert lines[0].endswith("[3/4, 1 pruned, best 0.2500]")
+def test_progress_is_told_what_was_known_then(tmp_path: Path) -> None:
+    watcher = Watcher()
+    search = session(tmp_path, progress=watcher)
+    end(search, proposed(search).number, lambda *_: (0.5, 0.25))
+    told = [(name, record.outcome, dict(record.errors)) for name, record in watcher.calls]
+    assert told == [
+        ("begin", RUNNING, {}), ("epoch", RUNNING, {1: 0.5}), ("epoch", RUNNING, {1: 0.5, 2: 0.25}),
+        ("end", COMPLETED, {1: 0.5, 2: 0.25}),
+    ]  # fmt: skip
+
+
+def test_a_trial_that_is_gone_on_with_begins_again(tmp_path: Path) -> None:
+    killed = session(tmp_path)
+    number = proposed(killed).number
+    killed.on_epoch(number, {"epoch": 1, "validation_error": 0.5})
+    watcher = Watcher()
+    resumed = session(tmp_path, progress=watcher)
+    proposed(resumed)
+    resumed.on_epoch(number, {"epoch": 1, "validation_error": 0.5})
+    assert [(name, dict(record.errors)) for name, record in watcher.calls] == [("begin", {1: 0.5})]
+
+
+def test_what_waited_for_a_trial_ends_after_it(tmp_path: Path) -> None:
+    search, first, second = two_at_a_time(tmp_path)
+    search.progress = watcher = Watcher()
+    end(search, first)
+    assert [record.number for name, record in watcher.calls if name == "end"] == [first, *range(first + 1, second)]
+
+
+def test_after_every_trial_that_was_trained_its_owner_is_called(tmp_path: Path) -> None:
+    ended: list[int] = []
+    search = session(tmp_path, TWO_ARCHITECTURES, trials=2)
+    search.ended = lambda: ended.append(sum(record.outcome in TRAINED for record in search.store.records()))
+    run(search)
+    assert ended == [1, 2]
+
+
+def test_the_seconds_of_a_trial_and_those_before_it_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first epoch says how long it took; what came before was waiting for a worker, and measuring."""
+    now = [100.0]
+    monkeypatch.setattr(searchers.session.time, "monotonic", lambda: now[0])
+    search = session(tmp_path)
+    number = proposed(search).number
+    for epoch, (later, seconds) in enumerate(((5.0, 3.5), (3.0, 3.0)), start=1):
+        now[0] += later
+        search.on_epoch(number, {"epoch": epoch, "validation_error": 0.5, "seconds": seconds})
+    now[0] += 0.25
+    search.on_end(number)
+    facts = search.store.record(number).facts
+    assert (facts["seconds"], facts["waited"]) == (8.25, 1.5)
+    number = proposed(search).number
+    now[0] += 2.0
+    search.on_end(number, failure="Traceback")
+    facts = search.store.record(number).facts
+    assert (facts["seconds"], facts["waited"]) == (2.0, 2.0)
+
+
+class TestObjectives:
+    """Several things to minimise."""
+
+    def test_a_cost_is_an_objective_that_needs_no_measurement(self, tmp_path: Path) -> None:
+        search = session(tmp_path, objectives=("error", "params"))
+        whole = end(search, proposed(search).number, lambda *_: (0.5, 0.25))
+        short = end(search, proposed(search).number, lambda *_: (0.5,))
+        assert (whole.outcome, short.outcome) == (COMPLETED, PRUNED)
+        values = [trial.values for trial in optuna_trials(tmp_path)]
+        assert [values[whole.number], values[short.number]] == [[0.25, whole.facts["params"]], None]
+
+    def test_what_is_measured_in_the_worker_is_known_before_the_first_epoch(self, tmp_path: Path) -> None:
+        search = session(tmp_path, objectives=("error", "latency"))
+        number = proposed(search).number
+        search.on_measured(number, {"latency": 2.5})
+        assert search.history[number].measures()["latency"] == 2.5
+        record = end(search, number, lambda *_: (0.5, 0.25))
+        assert (record.outcome, record.facts["latency"]) == (COMPLETED, 2.5)
+        assert optuna_trials(tmp_path)[number].values == [0.25, 2.5]
+
+    @pytest.mark.parametrize(
+        ("measured", "errors", "reason"),
+        [
+            ({}, (0.5, 0.4), "the trial reported no latency, which the search minimises"),
+            ({}, (0.5,), "the trial reported no latency, which the search minimises"),
+            ({"latency": math.nan}, (0.5, 0.4), "latency nan after 2 epochs"),
+            ({"latency": math.inf}, (0.5, 0.4), "latency inf after 2 epochs"),
+            ({"latency": 2.5}, (0.5, math.nan), "validation error nan after 2 epochs"),
+            ({"latency": 2.5}, (), "the trial ended without a result"),
+        ],
+    )
+    def test_a_trial_without_one_of_them_has_failed(
+        self, tmp_path: Path, measured: dict[str, float], errors: tuple[float, ...], reason: str
+    ) -> None:
+        search = session(tmp_path, objectives=("error", "latency"))
+        number = proposed(search).number
+        search.on_measured(number, measured)
+        record = end(search, number, lambda *_: errors)
+        assert (record.outcome, record.facts["reason"]) == (FAILED, reason)
+        assert session(tmp_path, objectives=("error", "latency")).history[number].facts["reason"] == reason
+
+    def test_a_duplicate_has_all_of_them(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(searchers.session, "GIVE_UP", 1)
+        search = session(tmp_path, ONE_ARCHITECTURE, objectives=("error", "latency"))
+        number = proposed(search).number
+        search.on_measured(number, {"latency": 2.5})
+        end(search, number, lambda *_: (0.5, 0.25))
+        assert search.propose() is None
+        assert [trial.values for trial in optuna_trials(tmp_path)] == [[0.25, 2.5]] * 2
+
+    def test_the_front_is_of_completed_trials(self, tmp_path: Path) -> None:
+        search = session(tmp_path, space(groups=8, form="plain"), objectives=("error", "params"), trials=12)
+        records = run(
+            search, lambda search, number: (0.9, 1 / search.history[number].facts["params"])[: 1 + number % 3]
+        )
+        found = front(records, search.problem.objectives)
+        assert [record.facts["params"] for record in found] == [3000, 2000, 1000]
+        assert {record.outcome for record in found} == {COMPLETED}
+
+
+class TestMeasuring:
+    """What a worker measures before it trains."""
+
+    def test_what_was_measured_before_a_restart_stays(self, tmp_path: Path) -> None:
+        settings: dict[str, Any] = {"objectives": ("error", "latency"), "limits": {"latency": 5}}
+        killed = session(tmp_path, **settings)
+        number = proposed(killed).number
+        killed.on_measured(number, {"latency": 3.0})
+        resumed = session(tmp_path, **settings)
+        assert proposed(resumed).number == number
+        assert not resumed.beyond_limits(number, {"latency": 9.0})
+        resumed.on_measured(number, {"latency": 9.0})
+        record = end(resumed, number)
+        assert (record.outcome, record.facts["latency"], record.feasible) == (COMPLETED, 3.0, True)
+
+    def test_a_measurement_is_written_once(self, tmp_path: Path) -> None:
+        search = session(tmp_path)
+        number = proposed(search).number
+        for _ in range(3):
+            search.on_measured(number, {"latency": 3.0})
+        assert (tmp_path / JOURNAL).read_text().count('"latency"') == 1
+
+
+LATENCY: dict[str, Any] = {"objectives": ("error", "latency"), "limits": {"latency": 5}}
+
+
+class TestLimits:
+    """What a trial may measure at most."""
+
+    def measured(self, search: Session, latency: float) -> TrialRecord:
+        """The next trial, which ends before it is trained where it is too slow."""
+        number = proposed(search).number
+        slow = search.beyond_limits(number, {"latency": latency})
+        search.on_measured(number, {"latency": latency})
+        return end(search, number, lambda *_: ()) if slow else end(search, number)
+
+    @pytest.mark.parametrize(("latency", "beyond"), [(4.0, False), (5.0, False), (5.001, True), (math.inf, True)])
+    def test_whether_a_trial_is_worth_training(self, tmp_path: Path, latency: float, beyond: bool) -> None:
+        search = session(tmp_path, **LATENCY)
+        number = proposed(search).number
+        assert search.beyond_limits(number, {"latency": latency}) is beyond
+
+    def test_nothing_is_beyond_what_has_no_limit(self, tmp_path: Path) -> None:
+        search = session(tmp_path, objectives=("error", "latency"))
+        number = proposed(search).number
+        assert not search.beyond_limits(number, {"latency": 1e9})
+        limited = session(tmp_path, **LATENCY)
+        assert not limited.beyond_limits(number, {})
+
+    def test_what_is_too_slow_is_refused_without_training(self, tmp_path: Path) -> None:
+        search = session(tmp_path, **LATENCY, trials=2)
+        record = self.measured(search, 6.0)
+        assert (record.outcome, record.errors, record.feasible) == (REFUSED, {}, False)
+        assert record.facts["reason"] == "latency 6 is above its limit 5"
+        assert (record.facts["latency"], record.facts["violations"]) == (6.0, {"latency": pytest.approx(0.2)})
+        assert optuna_trials(tmp_path)[0].constraints == {"latency": pytest.approx(0.2)}
+        assert not search.done
+        assert outcomes(run(search, self.quick)) == {REFUSED: 1, COMPLETED: 2}
+
+    def quick(self, search: Session, number: int) -> Sequence[float]:
+        search.on_measured(number, {"latency": 1.0})
+        return learn(search, number)
+
+    def test_a_trial_that_crashed_was_not_refused(self, tmp_path: Path) -> None:
+        search = session(tmp_path, **LATENCY)
+        number = proposed(search).number
+        search.on_measured(number, {"latency": 6.0})
+        assert end(search, number, crash).outcome == FAILED
+
+    @pytest.mark.parametrize("resumed", [False, True])
+    def test_what_was_too_slow_is_known(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: bool) -> None:
+        monkeypatch.setattr(searchers.session, "GIVE_UP", 3)
+        search = session(tmp_path, ONE_ARCHITECTURE, **LATENCY)
+        slow = self.measured(search, 6.0)
+        search = session(tmp_path, ONE_ARCHITECTURE, **LATENCY) if resumed else search
+        assert search.history.known(slow.fingerprint or "")
+        assert search.propose() is None
+        again = search.store.records()[1:]
+        assert again and outcomes(again) == {DUPLICATE: len(again)}
+        assert all((r.facts["duplicate_of"], r.feasible, r.errors) == (slow.number, False, {}) for r in again)
+
+    def test_it_may_be_trained_where_a_resumed_search_has_another_limit(self, tmp_path: Path) -> None:
+        slow = self.measured(session(tmp_path, ONE_ARCHITECTURE, **LATENCY), 6.0)
+        resumed = session(tmp_path, ONE_ARCHITECTURE, **{**LATENCY, "limits": {"latency": 7}})
+        again = proposed(resumed)
+        assert (again.number, again.architecture.fingerprint()) == (1, slow.fingerprint)
+
+    def test_a_search_that_was_killed_between_measuring_and_refusing(self, tmp_path: Path) -> None:
+        killed = session(tmp_path, **LATENCY)
+        killed.on_measured(proposed(killed).number, {"latency": 6.0})
+        assert self.measured(session(tmp_path, **LATENCY), 4.0).outcome == REFUSED
+
+    def test_what_waited_for_it_is_answered(self, tmp_path: Path) -> None:
+        search = session(tmp_path, TWO_ARCHITECTURES, trials=3, **LATENCY)
+        first, second = proposed(search), proposed(search)
+        search.on_measured(first.number, {"latency": 6.0})
+        end(search, first.number, lambda *_: ())
+        waited = search.store.records()[1 : second.number]
+        assert waited and outcomes(waited) == {DUPLICATE: second.number - 1}
+        assert not any(record.feasible for record in waited)
+
+    def test_the_tracker_and_the_user_are_told(self, tmp_path: Path) -> None:
+        tracker, watcher = Recorder(), Watcher()
+        search = session(tmp_path, tracker=tracker, progress=watcher, **LATENCY)
+        record = self.measured(search, 6.0)
+        assert [name for name, _ in tracker.of(0)] == ["start", "finish"]
+        assert list(tracker.of(0))[1][1]["reason"] == "latency 6 is above its limit 5"
+        assert watcher.of(0) == ["begin", "end"] and watcher.calls[-1] == ("end", record)
+
+    def test_an_error_beyond_its_limit_is_kept_and_never_the_best(self, tmp_path: Path) -> None:
+        settings: dict[str, Any] = {"limits": {"error": 0.4}, "trials": 6}
+        search = session(tmp_path, **settings)
+        bad = end(search, proposed(search).number, lambda *_: (0.4, 0.5))
+        assert (bad.outcome, bad.feasible, bad.facts["violations"]) == (
+            COMPLETED,
+            False,
+            {"error": pytest.approx(0.25)},
+        )
+        search = session(tmp_path, **settings)
+        good = end(search, proposed(search).number, lambda *_: (0.9, 0.4))
+        short = end(search, proposed(search).number, lambda *_: (0.3,))
+        assert best_first(search.history) == [good, short, bad]
+        assert front(search.history, ("error",)) == [good]
+        assert [trial.constraints for trial in optuna_trials(tmp_path) if trial.constraints] == [
+            bad.facts["violations"]
+        ]
+
+    def test_a_failed_trial_breaks_no_limit(self, tmp_path: Path) -> None:
+        search = session(tmp_path, limits={"error": 0.4})
+        number = proposed(search).number
+        search.on_epoch(number, {"epoch": 1, "validation_error": 0.5})
+        record = end(search, number, crash)
+        assert (record.outcome, record.feasible) == (FAILED, True)
+
+
+def test_an_open_trial_that_lacks_a_value_is_refused(tmp_path: Path) -> None:
+    """As a search of a release that drew them one by one may have left it."""
+    values = drawn(0)
+    last, _ = values.popitem()
+    store(tmp_path).begin(values, {})
+    search = session(tmp_path, trials=1)
+    records = run(search)
+    assert [record.outcome for record in records if record.outcome in (REFUSED, *TRAINED)] == [REFUSED, COMPLETED]
+    assert records[0].facts["reason"].endswith(f"knob {last} has no value")

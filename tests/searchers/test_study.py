@@ -3,28 +3,25 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
+from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from search_spaces.staged import StagedSpace
-from searchers import study
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING
-from searchers.samplers import Random, Sampler, Tpe
 from searchers.study import JOURNAL, TrialStore, read_records
-from tests.searchers.fakes import SUBGROUPS, Killed, error_of, finish, optuna_trials, space, store
+from tests.searchers.fakes import SUBGROUPS, Killed, begin, drawn, finish, optuna_study, optuna_trials, space, store
 
-SAMPLERS = (Random(), Tpe(startup_trials=4))
 SPACES = (space(), space(subgroups=SUBGROUPS))
-by_name = {"ids": lambda thing: "conditional" if thing is SPACES[1] else getattr(thing, "name", None)}
+TWO = ("error", "params")
+ENDS = [(COMPLETED, TrialState.COMPLETE, 0.25), (PRUNED, TrialState.PRUNED, 0.25), (FAILED, TrialState.FAIL, None)]
 
 
-def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
+def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int = 0) -> None:
     real, calls = getattr(owner, name), iter(range(1_000_000))
 
     def killing(*args: Any, **kwargs: Any) -> Any:
@@ -35,218 +32,242 @@ def kill_at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: i
     monkeypatch.setattr(owner, name, killing)
 
 
-def proposals(folder: Path, number: int, sampler: Sampler, of: StagedSpace, *, reopen_every: int = 1000) -> list[Any]:
-    """Values of so many trials, each of which completes, in a store that is opened anew in between."""
-    values: list[Any] = []
-    while len(values) < number:
-        opened = store(folder, sampler, of=of)
-        for _ in range(min(reopen_every, number - len(values))):
-            record = opened.ask(uniform=len(values) % 5 == 4)
-            finish(opened, record)
-            values.append(record.values)
-    return values
-
-
-@pytest.mark.parametrize("of", SPACES, **by_name)
-@pytest.mark.parametrize("sampler", SAMPLERS, **by_name)
-def test_proposals_are_numbered_and_decode(tmp_path: Path, sampler: Sampler, of: StagedSpace) -> None:
-    opened = store(tmp_path, sampler, of=of)
+@pytest.mark.parametrize("of", SPACES, ids=["plain", "conditional"])
+def test_trials_are_numbered_and_keep_their_values(tmp_path: Path, of: Any) -> None:
+    opened = store(tmp_path, of)
     for number in range(12):
-        record = opened.ask()
-        assert (record.number, record.outcome) == (number, RUNNING)
-        of.decode(record.values)
-        assert opened.record(number).values == record.values
-        finish(opened, record)
+        record = opened.begin(drawn(number, of), {"params": number})
+        assert (record.number, record.outcome, record.values) == (number, RUNNING, drawn(number, of))
+        assert record.facts["params"] == number
+        assert opened.record(number) == record
+    values = [record.values for record in read_records(tmp_path)]
+    assert values == [drawn(number, of) for number in range(12)]
+    assert {name: type(value) for name, value in values[0].items()} == {
+        name: type(value) for name, value in drawn(0, of).items()
+    }
+    distributions = [trial.distributions for trial in optuna_trials(tmp_path)]
+    assert [list(of_trial) for of_trial in distributions] == [list(of_values) for of_values in values]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, **by_name)
-def test_a_knob_with_a_condition_has_a_value_only_where_that_holds(tmp_path: Path, sampler: Sampler) -> None:
-    opened = store(tmp_path, sampler, of=SPACES[1])
-    seen = set()
-    for _ in range(16):
-        values = finish(opened, opened.ask()).values
-        assert ("stage1.subgroups" in values) == (values["stage1.form"] == "bottleneck")
-        seen.add(values["stage1.form"])
-    assert seen == {"plain", "bottleneck"}
-
-
-@pytest.mark.parametrize("of", SPACES, **by_name)
-@pytest.mark.parametrize("sampler", SAMPLERS, **by_name)
-def test_a_store_that_was_closed_and_reopened_proposes_the_same(
-    tmp_path: Path, sampler: Sampler, of: StagedSpace
-) -> None:
-    unbroken = proposals(tmp_path / "unbroken", 12, sampler, of)
-    assert proposals(tmp_path / "broken", 12, sampler, of, reopen_every=3) == unbroken
-    assert len({json.dumps(values) for values in unbroken}) > 8
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS, **by_name)
-def test_another_seed_proposes_something_else(tmp_path: Path, sampler: Sampler) -> None:
-    first, second = (store(tmp_path / str(seed), sampler, seed=seed).ask().values for seed in (0, 1))
-    assert first != second
-
-
-def test_tpe_learns_from_the_history(tmp_path: Path) -> None:
-    """With ten trials behind it, it proposes better ones than at first; what is random does not."""
-    mean = {}
-    for sampler in (Random(), Tpe(startup_trials=10)):
-        errors = [error_of(values) for values in proposals(tmp_path / sampler.name, 30, sampler, space())]
-        mean[sampler.name] = (sum(errors[:10]) / 10, sum(errors[10:]) / 20)
-    assert mean["tpe"][0] == mean["random"][0]
-    assert mean["tpe"][1] < mean["tpe"][0] - 0.05
-    assert mean["tpe"][1] < mean["random"][1] - 0.05
-
-
-def test_uniform_proposals_do_not_learn(tmp_path: Path) -> None:
-    opened = {name: store(tmp_path / name, sampler) for name, sampler in (("tpe", SAMPLERS[1]), ("random", Random()))}
-    for _ in range(6):
-        for each in opened.values():
-            finish(each, each.ask(uniform=True))
-    assert opened["tpe"].ask(uniform=True).values == opened["random"].ask(uniform=True).values
+def test_a_trial_begins_with_one_entry(tmp_path: Path) -> None:
+    """So that it is there whole or not at all."""
+    opened = store(tmp_path)
+    before = len((tmp_path / JOURNAL).read_text().splitlines())
+    begin(opened, fingerprint="abc", params=12)
+    assert len((tmp_path / JOURNAL).read_text().splitlines()) == before + 1
 
 
 def test_what_was_noted_of_a_trial(tmp_path: Path) -> None:
     opened = store(tmp_path)
-    number = opened.ask().number
-    opened.note(number, {"fingerprint": "abc", "params": 12, "architecture": {"stages": [1]}})
+    number = begin(opened, fingerprint="abc", params=12, architecture={"stages": [1]}).number
+    opened.note(number, {"latency": 2.5})
     assert opened.report(number, 1, 0.5)
     assert opened.report(number, 2, 0.25)
-    opened.finish(number, COMPLETED, {"seconds": 1.5})
-    record = opened.record(number)
+    record = opened.finish(number, COMPLETED, {"seconds": 1.5})
     assert (record.outcome, record.error, record.epochs) == (COMPLETED, 0.25, 2)
     assert (record.fingerprint, record.facts["params"], record.facts["seconds"]) == ("abc", 12, 1.5)
-    assert record.facts["architecture"] == {"stages": [1]}
-    assert record.facts["started"] <= record.facts["finished"]
+    assert (record.facts["architecture"], record.facts["latency"]) == ({"stages": [1]}, 2.5)
+    assert (record.feasible, "violations" in record.facts) == (True, False)
     assert opened.records() == [record] == read_records(tmp_path)
+
+
+def test_when_a_trial_was_is_said_in_utc(tmp_path: Path) -> None:
+    opened = store(tmp_path)
+    facts = finish(opened, begin(opened)).facts
+    started, finished = (datetime.fromisoformat(facts[name]) for name in ("started", "finished"))
+    assert started.utcoffset() == finished.utcoffset() == timedelta(0)
+    assert timedelta(0) <= finished - started < timedelta(seconds=10)
+    assert abs(started.timestamp() - time.time()) < 60
+    assert begin(opened).facts["finished"] is None
 
 
 def test_an_epoch_that_is_reported_again_stays_as_it_was(tmp_path: Path) -> None:
     opened = store(tmp_path)
-    number = opened.ask().number
+    number = begin(opened).number
     assert opened.report(number, 1, 0.5)
     assert not opened.report(number, 1, 0.1)
     assert opened.record(number).errors == {1: 0.5}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "state", "value"),
-    [
-        (COMPLETED, TrialState.COMPLETE, 0.25),
-        (PRUNED, TrialState.PRUNED, 0.25),
-        (FAILED, TrialState.FAIL, None),
-    ],
-)
+@pytest.mark.parametrize(("outcome", "state", "value"), ENDS)
 def test_what_optuna_is_told_of_an_outcome(
     tmp_path: Path, outcome: str, state: TrialState, value: float | None
 ) -> None:
     opened = store(tmp_path)
-    finish(opened, opened.ask(), 0.5, 0.25, outcome=outcome)
+    finish(opened, begin(opened), 0.5, 0.25, outcome=outcome)
     (trial,) = optuna_trials(tmp_path)
     assert (trial.state, trial.value) == (state, value)
     assert trial.intermediate_values == {1: 0.5, 2: 0.25}
 
 
-def test_optuna_is_told_that_a_refused_trial_is_infeasible(tmp_path: Path) -> None:
-    opened = store(tmp_path)
-    number = opened.ask().number
-    opened.constrain(number, {"params": 0.5, "macs": 0.1})
-    opened.finish(number, REFUSED, {"reason": "params 12 is above its maximum 8"})
-    (trial,) = optuna_trials(tmp_path)
-    assert (trial.state, trial.constraints) == (TrialState.PRUNED, {"params": 0.5, "macs": 0.1})
-    record = opened.record(number)
-    assert (record.outcome, record.error) == (REFUSED, None)
-    assert record.facts["reason"] == "params 12 is above its maximum 8"
-
-
-def test_tpe_keeps_away_from_what_was_refused(tmp_path: Path) -> None:
-    opened = store(tmp_path, Tpe(startup_trials=8))
-    forms = []
-    for _ in range(40):
-        record = opened.ask()
-        forms.append(record.values["stage1.form"])
-        if forms[-1] == "bottleneck":
-            opened.constrain(record.number, {"params": 1.0})
-            opened.finish(record.number, REFUSED)
-        else:
-            finish(opened, record, 0.5)
-    assert Counter(forms[20:])["bottleneck"] <= 4
-
-
 @pytest.mark.parametrize(
-    ("outcome", "state", "value"),
-    [(COMPLETED, TrialState.COMPLETE, 0.3), (PRUNED, TrialState.PRUNED, 0.3), (FAILED, TrialState.FAIL, None)],
+    ("outcome", "state", "values"),
+    [
+        (COMPLETED, TrialState.COMPLETE, [0.25, 12]),
+        (PRUNED, TrialState.PRUNED, None),
+        (FAILED, TrialState.FAIL, None),
+    ],
 )
+def test_what_optuna_is_told_of_several_objectives(
+    tmp_path: Path, outcome: str, state: TrialState, values: list[float] | None
+) -> None:
+    """What was stopped early has no place among the results of the last epoch."""
+    opened = store(tmp_path, objectives=TWO)
+    finish(opened, begin(opened, params=12), 0.5, 0.25, outcome=outcome)
+    (trial,) = optuna_trials(tmp_path)
+    assert (trial.state, trial.values) == (state, values)
+
+
+@pytest.mark.parametrize("objectives", [("error",), TWO])
+def test_optuna_knows_the_objectives_by_name(tmp_path: Path, objectives: tuple[str, ...]) -> None:
+    for _ in range(2):
+        store(tmp_path, objectives=objectives)
+    study = optuna_study(tmp_path)
+    assert study.metric_names == list(objectives)
+    assert [direction.name for direction in study.directions] == ["MINIMIZE"] * len(objectives)
+
+
+def test_the_names_of_the_objectives_are_written_where_a_kill_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at_call(patch, JournalStorage, "set_study_system_attr")
+        store(tmp_path)
+    assert optuna_study(tmp_path).metric_names is None
+    store(tmp_path)
+    assert optuna_study(tmp_path).metric_names == ["error"]
+
+
+def test_optuna_is_told_that_a_refused_proposal_is_infeasible(tmp_path: Path) -> None:
+    opened = store(tmp_path)
+    facts = {"fingerprint": "abc", "params": 12, "reason": "params 12 is above its maximum 8"}
+    record = opened.refuse(drawn(0), facts, {"params": 0.5, "macs": 0.1})
+    (trial,) = optuna_trials(tmp_path)
+    assert (trial.state, trial.value, trial.constraints) == (TrialState.PRUNED, None, {"params": 0.5, "macs": 0.1})
+    assert (record.outcome, record.error, record.feasible) == (REFUSED, None, False)
+    assert (record.values, record.fingerprint) == (drawn(0), "abc")
+    assert (record.facts["reason"], record.facts["params"]) == ("params 12 is above its maximum 8", 12)
+    assert record.facts["violations"] == {"params": 0.5, "macs": 0.1}
+
+
+def test_a_constraint_that_holds_is_no_violation(tmp_path: Path) -> None:
+    record = store(tmp_path).refuse(drawn(0), {}, {"params": 0.5, "macs": 0.0, "serial_depth": -0.5})
+    assert record.facts["violations"] == {"params": 0.5}
+
+
+def test_a_proposal_is_refused_in_one_entry(tmp_path: Path) -> None:
+    opened = store(tmp_path)
+    before = len((tmp_path / JOURNAL).read_text().splitlines())
+    opened.refuse(drawn(0), {"reason": "too large"}, {"params": 0.5})
+    assert len((tmp_path / JOURNAL).read_text().splitlines()) == before + 1
+
+
+def test_optuna_is_told_of_the_limits_that_a_trained_trial_breaks(tmp_path: Path) -> None:
+    opened = store(tmp_path)
+    number = begin(opened, latency=6.0).number
+    opened.report(number, 1, 0.5)
+    record = opened.finish(number, COMPLETED, violations={"latency": 0.2})
+    (trial,) = optuna_trials(tmp_path)
+    assert (trial.state, trial.value, trial.constraints) == (TrialState.COMPLETE, 0.5, {"latency": 0.2})
+    assert (record.outcome, record.feasible, record.facts["violations"]) == (COMPLETED, False, {"latency": 0.2})
+
+
+@pytest.mark.parametrize("opened_before", [False, True], ids=["proposed", "open"])
+@pytest.mark.parametrize(("outcome", "state", "value"), ENDS)
 def test_a_duplicate_gets_what_is_known_of_the_original(
-    tmp_path: Path, outcome: str, state: TrialState, value: float | None
+    tmp_path: Path, outcome: str, state: TrialState, value: float | None, opened_before: bool
 ) -> None:
     opened = store(tmp_path)
-    original = finish(opened, opened.ask(), 0.4, 0.3, outcome=outcome)
-    number = opened.ask().number
-    opened.finish_duplicate(number, original)
-    record = opened.record(number)
-    assert (record.outcome, record.facts["duplicate_of"], record.errors) == (DUPLICATE, 0, {1: 0.4, 2: 0.3})
+    original = finish(opened, begin(opened), 0.5, 0.25, outcome=outcome)
+    if opened_before:
+        record = opened.finish_duplicate(begin(opened, fingerprint="abc").number, original)
+    else:
+        record = opened.duplicate(drawn(1), {"fingerprint": "abc"}, original)
+    assert record == read_records(tmp_path)[1]
+    assert (record.outcome, record.facts["duplicate_of"], record.errors) == (DUPLICATE, 0, {1: 0.5, 2: 0.25})
+    assert (record.values, record.fingerprint) == (drawn(1), "abc")
     trial = optuna_trials(tmp_path)[1]
     assert (trial.state, trial.value) == (state, value)
+    assert trial.datetime_complete is not None
 
 
-def test_an_open_trial_is_adopted_with_its_values_and_epochs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened_before", [False, True], ids=["proposed", "open"])
+def test_a_duplicate_has_the_objectives_and_limits_of_the_original(tmp_path: Path, opened_before: bool) -> None:
+    opened = store(tmp_path, objectives=("error", "latency"))
+    number = begin(opened).number
+    opened.note(number, {"latency": 6.0})
+    opened.report(number, 1, 0.5)
+    original = opened.finish(number, COMPLETED, violations={"latency": 0.2})
+    if opened_before:
+        record = opened.finish_duplicate(begin(opened).number, original)
+    else:
+        record = opened.duplicate(drawn(1), {}, original)
+    assert (record.outcome, record.feasible) == (DUPLICATE, False)
+    trial = optuna_trials(tmp_path)[1]
+    assert (trial.state, trial.values, trial.constraints) == (TrialState.COMPLETE, [0.5, 6.0], {"latency": 0.2})
+
+
+def test_a_duplicate_of_what_was_refused_is_refused(tmp_path: Path) -> None:
+    opened = store(tmp_path)
+    original = opened.refuse(drawn(0), {"reason": "too slow"}, {"latency": 0.2})
+    record = opened.duplicate(drawn(1), {}, original)
+    assert (record.outcome, record.error, record.feasible) == (DUPLICATE, None, False)
+    assert optuna_trials(tmp_path)[1].state == TrialState.PRUNED
+
+
+def test_an_open_trial_is_gone_on_with(tmp_path: Path) -> None:
     first = store(tmp_path)
-    asked = first.ask()
-    first.report(asked.number, 1, 0.5)
+    number = begin(first, params=12).number
+    first.report(number, 1, 0.5)
     second = store(tmp_path)
-    assert [record.outcome for record in second.records()] == [RUNNING]
-    adopted = second.adopt(asked.number)
-    assert (adopted.values, adopted.errors) == (asked.values, {1: 0.5})
-    second.report(asked.number, 2, 0.25)
-    second.finish(asked.number, COMPLETED)
-    assert second.record(asked.number).errors == {1: 0.5, 2: 0.25}
-    assert second.ask().number == 1
-
-
-@pytest.mark.parametrize("drawn", range(5))
-@pytest.mark.parametrize("sampler", SAMPLERS, **by_name)
-def test_values_that_a_killed_search_had_not_drawn_are_drawn_as_it_would_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: Sampler, drawn: int
-) -> None:
-    of = SPACES[1]
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    for folder in (unbroken, broken):
-        proposals(folder, 6, sampler, of)
-    expected = [store(unbroken, sampler, of=of).ask().values]
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_at_call(patch, study, "_suggest", min(drawn, len(expected[0]) - 1))
-        store(broken, sampler, of=of).ask()
-    opened = store(broken, sampler, of=of)
-    half = opened.records()[-1]
-    assert (half.outcome, len(half.values)) == (RUNNING, min(drawn, len(expected[0]) - 1))
-    assert opened.adopt(half.number).values == expected[0]
-    finish(opened, opened.record(half.number))
-    assert read_records(broken)[-1].outcome == COMPLETED
+    (record,) = second.records()
+    assert (record.outcome, record.values, record.errors, record.facts["params"]) == (RUNNING, drawn(0), {1: 0.5}, 12)
+    second.note(number, {"latency": 2.5})
+    second.report(number, 2, 0.25)
+    assert second.finish(number, COMPLETED).errors == {1: 0.5, 2: 0.25}
+    assert second.record(number).facts["latency"] == 2.5
+    assert begin(second).number == 1
 
 
 @pytest.mark.filterwarnings("error")
 def test_an_end_that_was_cut_off_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the reason of a refusal was written and before the trial was closed."""
     first = store(tmp_path)
-    number = first.ask().number
-    first.constrain(number, {"params": 0.5})
+    number = begin(first).number
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_at_call(patch, optuna.Study, "tell", 0)
-        first.finish(number, REFUSED, {"reason": "too large"})
+        kill_at_call(patch, JournalStorage, "set_trial_state_values")
+        first.finish(number, REFUSED, {"reason": "too slow"}, {"latency": 0.5})
     second = store(tmp_path)
-    record = second.adopt(number)
+    record = second.record(number)
     assert (record.outcome, "reason" in record.facts) == (RUNNING, False)
-    second.constrain(number, {"params": 0.5})
     second.report(number, 1, 0.5)
-    second.finish(number, COMPLETED)
-    assert "reason" not in second.record(number).facts
-    assert second.record(number).outcome == COMPLETED
+    record = second.finish(number, COMPLETED, violations={"latency": 0.5, "error": 0.25})
+    assert (record.outcome, "reason" in record.facts) == (COMPLETED, False)
+    assert record.facts["violations"] == {"latency": 0.5, "error": 0.25}
+
+
+@pytest.mark.parametrize("call", range(3))
+def test_a_duplicate_that_was_cut_off_is_answered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """Killed between the epochs of the original, or after them."""
+    first = store(tmp_path)
+    original = finish(first, begin(first), 0.5, 0.25)
+    number = begin(first).number
+    killed_in = ("set_trial_intermediate_value", "set_trial_intermediate_value", "set_trial_state_values")[call]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at_call(patch, JournalStorage, killed_in, call % 2)
+        first.finish_duplicate(number, original)
+    second = store(tmp_path)
+    assert second.record(number).outcome == RUNNING
+    record = second.finish_duplicate(number, second.record(0))
+    assert (record.outcome, record.errors) == (DUPLICATE, original.errors)
 
 
 def filled(folder: Path, trials: int = 3) -> TrialStore:
-    opened = store(folder, SAMPLERS[1])
+    opened = store(folder)
     for _ in range(trials):
-        record = opened.ask()
+        record = begin(opened)
         opened.note(record.number, {"params": 12})
         finish(opened, record)
     return opened
@@ -259,11 +280,11 @@ def test_an_entry_that_was_cut_off_is_dropped(tmp_path: Path, caplog: pytest.Log
     journal.write_bytes(content + b'{"op_code":4,"worker_id":"0f')
     assert read_records(tmp_path) == whole
     with caplog.at_level(logging.WARNING):
-        opened = store(tmp_path, SAMPLERS[1])
+        opened = store(tmp_path)
     assert caplog.messages == [f"{journal}: dropped an entry that was cut off while written"]
     assert opened.records() == whole
     assert journal.read_bytes().startswith(content + b'{"op_code"')
-    finish(opened, opened.ask())
+    finish(opened, begin(opened))
     assert len(read_records(tmp_path)) == 4
 
 
@@ -272,18 +293,20 @@ def test_a_journal_that_ends_anywhere_opens(tmp_path: Path) -> None:
     filled(tmp_path / "whole")
     whole = read_records(tmp_path / "whole")
     content = (tmp_path / "whole" / JOURNAL).read_bytes()
-    second_ends = content.rindex(b'"op_code":4')
-    for cut in (*range(0, second_ends, len(content) // 12), *range(len(content) - 60, len(content), 7)):
+    ends = [end + 1 for end, byte in enumerate(content) if byte == ord("\n")]
+    for cut in (*range(0, len(content), len(content) // 12), *ends, *(end - 7 for end in ends[-3:])):
         folder = tmp_path / str(cut)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / JOURNAL).write_bytes(content[:cut])
         ended = [record for record in read_records(folder) if record.outcome != RUNNING]
         assert ended == whole[: len(ended)]
-        opened = store(folder, SAMPLERS[1])
+        opened = store(folder)
         assert [record for record in opened.records() if record.outcome != RUNNING] == ended
         for record in opened.records()[len(ended) :]:
-            finish(opened, opened.adopt(record.number))
-        finish(opened, opened.ask())
+            assert record.values == whole[record.number].values
+            finish(opened, record)
+        finish(opened, begin(opened))
+        assert {record.outcome for record in read_records(folder)} == {COMPLETED}
 
 
 def test_a_lock_that_a_killed_search_left_does_not_block(tmp_path: Path) -> None:
@@ -292,7 +315,7 @@ def test_a_lock_that_a_killed_search_left_does_not_block(tmp_path: Path) -> None
     (tmp_path / f"{JOURNAL}.lock8b7e.rename").symlink_to(tmp_path / JOURNAL)
     began = time.monotonic()
     opened = store(tmp_path)
-    opened.ask()
+    begin(opened)
     assert time.monotonic() - began < 10  # Optuna would wait for 30 s
     assert [path.name for path in tmp_path.iterdir()] == [JOURNAL]
 
@@ -335,15 +358,31 @@ def test_a_folder_without_a_search(tmp_path: Path, folder: str) -> None:
 
 def test_records_can_be_read_while_the_search_runs(tmp_path: Path) -> None:
     opened = filled(tmp_path)
-    opened.report(opened.ask().number, 1, 0.5)
+    opened.report(begin(opened).number, 1, 0.5)
     assert read_records(tmp_path) == opened.records()
     assert read_records(tmp_path)[-1].errors == {1: 0.5}
 
 
 def test_records_do_not_change_with_the_store(tmp_path: Path) -> None:
     opened = store(tmp_path)
-    opened.ask()
-    before = opened.record(0)
+    before = begin(opened)
     opened.note(0, {"params": 12})
     opened.report(0, 1, 0.5)
     assert (before.errors, "params" in before.facts) == ({}, False)
+
+
+def test_a_journal_that_an_earlier_release_began_is_gone_on_with(tmp_path: Path) -> None:
+    """It did not name what it minimised."""
+    opened = store(tmp_path)
+    finish(opened, begin(opened, fingerprint="abc"), 0.5)
+    begin(opened)
+    lines = (tmp_path / JOURNAL).read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    older = [line for line, entry in zip(lines, entries, strict=True) if "system_attr" not in entry]
+    assert len(older) == len(lines) - 1
+    (tmp_path / JOURNAL).write_text("\n".join(older) + "\n")
+    again = store(tmp_path)
+    assert optuna_study(tmp_path).metric_names == ["error"]
+    assert [record.outcome for record in again.records()] == [COMPLETED, RUNNING]
+    finish(again, again.record(1))
+    assert finish(again, begin(again)).number == 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gc
 import itertools
+import time
 import weakref
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from training import checkpoint
 from training.loop import EpochMetrics, train
 from training.trial import TrialConfig
 
+PARTS = ("build_seconds", "data_seconds", "train_seconds", "evaluate_seconds")
+
 
 def run(folder: Path | None = None, config: TrialConfig = CONFIG, **changes: Any) -> Any:
     """The generator of a tiny trial."""
@@ -28,7 +31,12 @@ def run(folder: Path | None = None, config: TrialConfig = CONFIG, **changes: Any
 
 
 def timeless(metrics: EpochMetrics) -> dict[str, Any]:
-    return {**asdict(metrics), "seconds": None, "images_per_second": None}
+    return {name: value for name, value in asdict(metrics).items() if "second" not in name}
+
+
+def parts(metrics: EpochMetrics) -> list[Any]:
+    """Seconds of build, data, train and evaluate."""
+    return [getattr(metrics, name) for name in PARTS]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -55,6 +63,39 @@ def test_every_epoch_is_measured() -> None:
         assert 0 <= m.train_error <= 1
         assert m.validation_error * 30 == pytest.approx(round(m.validation_error * 30))
         assert m.seconds > 0 < m.images_per_second
+        assert min(parts(m)[1:]) > 0
+        assert sum(parts(m)) == pytest.approx(m.seconds)
+    assert parts(epochs[0])[0] > 0
+    assert [parts(m)[0] for m in epochs[1:]] == [0, 0, 0]
+
+
+def test_the_time_that_the_caller_takes_between_two_epochs_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, clock = [0.0], time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + now[0])
+    trial = run()
+    for _ in range(4):
+        now[0] += 1000
+        assert next(trial).seconds < 500
+
+
+def test_a_resumed_run_builds_again(tmp_path: Path) -> None:
+    list(itertools.islice(run(tmp_path), 2))
+    _, third, fourth = run(tmp_path)
+    assert parts(third)[0] > 0 == parts(fourth)[0]
+
+
+def test_an_older_checkpoint_that_does_not_have_every_metric_goes_on(tmp_path: Path) -> None:
+    unbroken = list(run(tmp_path / "unbroken"))
+    list(itertools.islice(run(tmp_path / "broken"), 2))
+    file = tmp_path / "broken" / checkpoint.CHECKPOINT_FILE
+    saved = torch.load(file, weights_only=True)
+    older = [{k: v for k, v in epoch.items() if k not in PARTS} for epoch in saved["history"]]
+    torch.save({**saved, "history": older}, file)
+    resumed = list(run(tmp_path / "broken"))
+    assert [timeless(m) for m in resumed] == [timeless(m) for m in unbroken[1:]]
+    assert parts(resumed[0]) == [None] * 4
+    assert [row["train_seconds"] == "" for row in _rows(tmp_path / "broken")] == [True, True, False, False]
+    assert_same_weights(tmp_path / "unbroken", tmp_path / "broken")
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import math
 import pickle
-from dataclasses import replace
+import time
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,38 @@ def test_it_evaluates_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     parts = first_epoch()
     assert parts.validation_error == whole.validation_error
     assert parts.validation_loss == pytest.approx(whole.validation_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("slow", "part"),
+    [
+        ("load_state", "build_seconds"),
+        ("_normalised", "data_seconds"),
+        ("_autocast", "train_seconds"),
+        ("_measure_norms", "evaluate_seconds"),
+        ("_evaluate", "evaluate_seconds"),
+    ],
+)
+def test_time_counts_for_the_part_in_which_it_passes(monkeypatch: pytest.MonkeyPatch, slow: str, part: str) -> None:
+    """On a clock on which a look at it takes a microsecond, and one method a second."""
+    method, now = getattr(Trainer, slow), [0.0]
+
+    def look() -> float:
+        now[0] += 1e-6
+        return now[0]
+
+    def slowed(trainer: Trainer, *arguments: Any) -> Any:
+        now[0] += trainer.model.training or part == "evaluate_seconds"
+        return method(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, slow, slowed)
+    monkeypatch.setattr(time, "perf_counter", look)
+    trainer = make(batch_size=70)
+    trainer.load_state(trainer.state())
+    metrics = asdict(trainer.epoch(1))
+    seconds = {name: metrics[name] for name in metrics if name.endswith("_seconds")}
+    assert {name: round(value, 2) for name, value in seconds.items()} == {**dict.fromkeys(seconds, 0.0), part: 1.0}
+    assert metrics["seconds"] == pytest.approx(sum(seconds.values()))
 
 
 def test_batch_norm_is_measured_on_training_images_before_validation() -> None:

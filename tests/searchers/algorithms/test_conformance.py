@@ -1,0 +1,137 @@
+"""Every searcher with every space, as `conformance.CASES` and `conformance.SPACES` list them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from search_spaces.space import checked_values
+from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
+from searchers.searcher import Problem
+from tests.searchers.algorithms.conformance import CASES, SPACES, Case, Simulation, architectures, foreign, space
+
+EPOCHS = 4
+PAIRS = [(case, name) for case in CASES.values() for name in case.spaces or SPACES if case.takes(space(name))]
+NOT_TAKEN = [(case, name) for case in CASES.values() for name in SPACES if not case.takes(space(name))]
+
+
+def named(value: Any) -> str:
+    return value.searcher.name if isinstance(value, Case) else value
+
+
+every_pair = pytest.mark.parametrize(("case", "name"), PAIRS, ids=named)
+every_searcher = pytest.mark.parametrize("case", CASES.values(), ids=named)
+
+
+def who_takes(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", [case for case in CASES.values() if case.takes(space(name))], ids=named)
+
+
+@every_pair
+def test_a_search_with_all_that_happens(case: Case, name: str) -> None:
+    """Four trials at a time end out of order; now and then, what would be proposed after a restart is compared."""
+    simulation = Simulation(case.searcher, Problem(space=space(name), epochs=EPOCHS))
+    outcomes = itertools.cycle([COMPLETED, COMPLETED, PRUNED, COMPLETED, FAILED])
+    rng = random.Random(0)
+    running: list[int] = []
+    for step in range(24):
+        if step % 5 == 4:
+            assert simulation.proposal_after_a_restart() == simulation.proposal()
+        record = simulation.ask()
+        if record.outcome == RUNNING:
+            running.append(record.number)
+        if len(running) == 4 or (running and step > 20):
+            simulation.tell(running.pop(rng.randrange(len(running))), next(outcomes))
+
+
+@every_pair
+def test_going_on_from_what_others_left(case: Case, name: str) -> None:
+    """Trials that another searcher proposed, orphans of a killed search, and records that say next to nothing."""
+    problem = Problem(space=space(name), epochs=EPOCHS)
+    outcomes = [COMPLETED, PRUNED, FAILED, REFUSED, DUPLICATE, RUNNING, *[COMPLETED] * 6]
+    records = foreign(problem, outcomes)
+    records.append(TrialRecord(number=len(records), outcome=REFUSED, values={}, facts={"reason": "undecodable"}))
+    records.append(TrialRecord(number=len(records), outcome=FAILED, values=records[0].values))
+    simulation = Simulation(case.searcher, problem, records)
+    assert simulation.proposal_after_a_restart() == simulation.proposal()
+    simulation.run(8)
+    assert simulation.proposal_after_a_restart() == simulation.proposal()
+
+
+@pytest.mark.parametrize(("case", "name"), [pair for pair in PAIRS if pair[1] != "fixed"], ids=named)
+def test_a_budget_is_kept(case: Case, name: str) -> None:
+    """A third of the architectures may be trained; that all proposals are of these, `Simulation` checks."""
+    Simulation(case.searcher, Problem(space=space(name), refusal=a_third_only)).run(12)
+
+
+@who_takes("tiny")
+def test_a_space_of_which_nothing_may_be_trained(case: Case) -> None:
+    problem = Problem(space=space("tiny"), refusal=lambda architecture: "too large")
+    simulation = Simulation(case.searcher, problem, foreign(Problem(space=problem.space), [COMPLETED] * 8))
+    assert checked_values(problem.space.knobs, simulation.proposal()) == simulation.proposal()
+
+
+@who_takes("tiny")
+def test_a_space_is_found_out_to_the_last_architecture_and_then_searched_no_longer(case: Case) -> None:
+    simulation = Simulation(case.searcher, Problem(space=space("tiny"))).run(30)
+    trained = [record.fingerprint for record in simulation.history if record.outcome == COMPLETED]
+    assert sorted(trained) == sorted(architectures(simulation.problem))
+    assert [record.outcome for record in simulation.history][-10:] == [DUPLICATE] * 10
+
+
+@who_takes("table")
+def test_trials_that_all_fail_do_not_stop_it(case: Case) -> None:
+    simulation = Simulation(case.searcher, Problem(space=space("table")))
+    for _ in range(12):
+        simulation.tell(simulation.ask().number, FAILED)
+
+
+@who_takes("table")
+def test_a_duplicate_in_the_making_counts_as_nothing(case: Case) -> None:
+    """What waits for the same architecture is running until that ends, and then a duplicate."""
+    problem = Problem(space=space("table"))
+    simulation = Simulation(case.searcher, problem, foreign(problem, [COMPLETED] * 8))
+    first = simulation.ask()
+    simulation.history.put(replace(first, number=len(simulation.history)))
+    simulation.ask()
+    simulation.tell(first.number)
+    simulation.tell(first.number + 1, DUPLICATE)
+    assert simulation.proposal_after_a_restart() == simulation.proposal()
+    simulation.run(4)
+
+
+@pytest.mark.parametrize("objectives", [("error", "params"), ("macs", "error", "params")], ids=len)
+@every_searcher
+def test_several_objectives(case: Case, objectives: tuple[str, ...]) -> None:
+    """Who cannot do them says who can."""
+    problem = Problem(space=space("table"), objectives=objectives, epochs=EPOCHS)
+    if not case.several:
+        with pytest.raises(ValueError, match=f"searcher={case.searcher.name} .*take several objectives"):
+            case.searcher.bind(problem)
+        return
+    simulation = Simulation(case.searcher, problem, foreign(problem, [COMPLETED, PRUNED, FAILED]))
+    for outcome in itertools.islice(itertools.cycle([COMPLETED, COMPLETED, PRUNED]), 24):
+        simulation.tell(simulation.ask().number, outcome)
+    assert simulation.proposal_after_a_restart() == simulation.proposal()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.several], ids=named)
+def test_an_objective_that_earlier_trials_did_not_measure(case: Case) -> None:
+    problem = Problem(space=space("table"), objectives=("error", "latency"))
+    simulation = Simulation(case.searcher, problem, foreign(problem, [COMPLETED] * 10)).run(4)
+    assert simulation.proposal_after_a_restart() == simulation.proposal()
+
+
+@pytest.mark.parametrize(("case", "name"), NOT_TAKEN, ids=named)
+def test_who_cannot_do_a_space_says_who_can(case: Case, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"searcher={case.searcher.name} .*evolution.* random take"):
+        case.searcher.bind(Problem(space=space(name)))
+
+
+def a_third_only(architecture: Any) -> str | None:
+    return None if zlib.crc32(architecture.fingerprint().encode()) % 3 == 0 else "too large"
