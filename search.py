@@ -9,9 +9,10 @@ def main(config: command_line.Config) -> int:
     """Build the search that was configured and run it."""
     search = command_line.instantiate(config, plain=True)
     from promotion.transfer_report import rung_lines
+    from reporting.report import conclude
     from searchers.run import run_search
 
-    return run_search(search, remarks=rung_lines)
+    return run_search(search, remarks=lambda folder, records: [*rung_lines(records), *conclude(folder, search.report)])
 
 
 if __name__ == "__main__":

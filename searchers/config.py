@@ -119,6 +119,8 @@ class SearchConfig:
     """Failed trials in a row after which the search stops."""
     keep_weights: int
     """How many of the best trials keep their weights."""
+    report: bool
+    """Whether report.html is written at the end."""
     plain: Mapping[str, Any] = field(default_factory=dict)
     """The same configuration as plain data, for config.yaml."""
 
@@ -137,6 +139,7 @@ class SearchConfig:
             validation.integer("concurrency", self.concurrency)
         validation.integer("max_failures", self.max_failures)
         validation.integer("keep_weights", self.keep_weights, low=0)
+        validation.boolean("report", self.report)
 
     def _check_groups(self) -> None:
         """Hydra makes of an entry whatever its `_target_` says, and leaves a mapping where that is removed."""

@@ -31,8 +31,8 @@ from seqconv import Architecture, Complexity, measure
 from training.data import ImageData, Split, split
 from training.trial import TrialConfig
 
-Remarks = Callable[[list[TrialRecord]], list[str]]
-"""Lines for the user about the trials of a search."""
+Remarks = Callable[[Path, list[TrialRecord]], list[str]]
+"""Lines for the user about a search that is done: (run folder, trials) -> lines."""
 
 
 def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, remarks: Remarks | None = None) -> int:
@@ -207,7 +207,7 @@ def _conclude(
         return INTERRUPTED
     if session.stopped and trained < config.trials:
         say(f"note: {session.stopped}")
-    for line in remarks(records) if remarks else ():
+    for line in remarks(folder.path, records) if remarks else ():
         say(line)
     if best is not None:
         for line in next_commands(folder.path, config.objective):

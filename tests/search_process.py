@@ -142,7 +142,9 @@ def search(
     *settings: str, tracker: str = "none", cwd: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> Search:
     """`python search.py` with small settings and these."""
-    return Search([str(ROOT / "search.py"), *SMALL, f"tracker={tracker}", *settings], cwd=cwd, environment=environment)
+    page = [] if any(setting.startswith("report=") for setting in settings) else ["report=false"]  # it takes seconds
+    command = [str(ROOT / "search.py"), *SMALL, f"tracker={tracker}", *page, *settings]
+    return Search(command, cwd=cwd, environment=environment)
 
 
 def printed_command(line: str, *, cwd: Path = ROOT) -> Search:

@@ -42,6 +42,9 @@ LIVES_IN = {
     "cmaes": ("searchers/algorithms/cma_es.py",),
     "wandb": ("searchers/tracking/wandb.py",),
     "onnxruntime": ("promotion/run_onnx.py",),
+    "plotly": ("reporting/style.py", "reporting/page.py", "reporting/sections/weights.py"),
+    "kaleido": ("reporting/images.py",),
+    "jinja2": ("reporting/page.py",),
     "hydra": (ENTRY,),
     "omegaconf": (ENTRY,),
 }

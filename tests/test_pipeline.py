@@ -82,7 +82,8 @@ def test_what_a_search_finds_can_be_taken_away(cifar10_root: Path, imagenette_ro
     amounts = [setting for setting in SMALL if not setting.startswith(("dataset=", "trial.share="))]
     with started(
         "search.py", *amounts, "dataset=cifar10", *(f"dataset.{setting}" for setting in cifar10), "tracker=none",
-        "scheduler=none", "trials=4", "trial.epochs=1", "trial.share=0.1", "concurrency=1", f"run={run}",
+        "scheduler=none", "trials=4", "trial.epochs=1", "trial.share=0.1", "concurrency=1", "report=false",
+        f"run={run}",
     ) as search:  # fmt: skip
         search.succeed()
 

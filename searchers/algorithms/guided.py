@@ -4,11 +4,15 @@ The model is a Gaussian process over the knobs (see `surrogate`) of the places o
 place of each, from the best to the worst, as a quantile of the normal distribution. So an outlier does no harm, and a
 trial that was stopped early has a meaning: it comes after those that went further. Several objectives are joined anew
 for every proposal, with weights drawn at random (ParEGO: Knowles, IEEE TEC 2006).
+
+With one objective the search starts anew, from random proposals and without what it had learned, when it has not
+improved for long: what it knows is then about a place that it has searched out.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,7 +29,7 @@ from searchers.algorithms.surrogate import Encoding, GaussianProcess, Kernel, ch
 from searchers.algorithms.trials import Following, Trials
 from searchers.history import History
 from searchers.objectives import ERROR
-from searchers.record import RUNNING, TrialRecord, best_first
+from searchers.record import RUNNING, TrialRecord, best_first, place
 from searchers.searcher import Problem, Propose
 from seqconv import validation
 
@@ -57,6 +61,8 @@ class Guided:
     """Random vectors that are looked at besides."""
     observations: int = 256
     """Results that the model is of: half of them the best ones, the others the latest."""
+    patience: int = 25
+    """Results without a better one after which it starts anew."""
 
     name: ClassVar[str] = "guided"
 
@@ -65,16 +71,18 @@ class Guided:
         validation.integer("searcher.parents", self.parents)
         validation.integer("searcher.strangers", self.strangers)
         validation.integer("searcher.observations", self.observations, low=4)
+        validation.integer("searcher.patience", self.patience)
 
     def bind(self, problem: Problem) -> Propose:
         """The function that proposes."""
-        follow = Following(lambda: Trials(problem.objectives))
+        patience = self.patience if len(problem.objectives) == 1 else math.inf
+        follow = Following(lambda: _Starts(problem.objectives, patience))
         model = _Model(problem, self)
         threads = ThreadpoolController()
 
         def propose(history: History, generator: np.random.Generator) -> Vector:
             trials = follow(history)
-            if trials.started < self.startup_trials or len(trials.results) < 2:
+            if trials.started < self.startup_trials or len(trials.latest) < 2:
                 return draw(problem, trials.tried, generator)
             with threads.limit(limits=1):  # matrices this small gain nothing from more, and lose much on a busy machine
                 promising = model.promising(history, trials, generator)
@@ -87,6 +95,48 @@ class Guided:
         return propose
 
 
+class _Starts(Trials):
+    """Which results count: those since the last start.
+
+    Args:
+        objectives: what a trial needs, to be compared.
+        patience: results without a better one after which a start is due.
+    """
+
+    def __init__(self, objectives: tuple[str, ...], patience: float) -> None:
+        super().__init__(objectives)
+        self._patience = patience
+        self._places: dict[int, tuple[bool, int, float, int]] = {}
+        self._first = self._best = 0
+
+    @property
+    def latest(self) -> list[int]:
+        """Numbers of the results since the last start."""
+        return self.results[self._first :]
+
+    @property
+    def started(self) -> int:
+        """Trials since the last start that have a result, or may still have one."""
+        return super().started - self._first
+
+    def _compare(self, record: TrialRecord) -> None:
+        self._places[record.number] = place(record)
+        if record.number == self.results[-1]:
+            self._go_on(len(self.results) - 1)
+        else:  # it came late, and moves all starts after it
+            self._first = self._best = 0
+            for position in range(len(self.results)):
+                self._go_on(position)
+
+    def _go_on(self, position: int) -> None:
+        """After the result at a position, the best one is that, or a start is due, or neither."""
+        here, best = (self._places[self.results[i]] for i in (position, self._best))
+        if position == self._first or here < best:
+            self._best = position
+        elif position - self._best >= self._patience:
+            self._first = self._best = position + 1
+
+
 class _Model:
     """What is expected of the vectors of a space, after a history."""
 
@@ -96,10 +146,10 @@ class _Model:
         self._kernels: dict[tuple[int, ...], Kernel] = {}
         self._near = functools.lru_cache(REMEMBERED)(self._close)
 
-    def promising(self, history: History, trials: Trials, generator: np.random.Generator) -> list[Vector]:
+    def promising(self, history: History, trials: _Starts, generator: np.random.Generator) -> list[Vector]:
         """The candidates that the model thinks most of, best first."""
         weights = generator.dirichlet(np.ones(len(self._problem.objectives)))
-        records = self._chosen([history[number] for number in trials.results])
+        records = self._chosen([history[number] for number in trials.latest])
         places = _places(records, self._problem.objectives, weights)
         order = np.argsort(places, kind="stable")
         candidates, there = self._candidates([records[i] for i in order[: self._config.parents]], generator)
@@ -158,10 +208,10 @@ class _Model:
         kept = best.union(latest)
         return [record for record in records if record.number in kept]
 
-    def _kernel(self, history: History, trials: Trials, weights: Any) -> Kernel:
+    def _kernel(self, history: History, trials: _Starts, weights: Any) -> Kernel:
         """The kernel of the results up to a number that grows by steps, so that it is chosen now and then alone."""
-        count = _step(len(trials.results))
-        records = self._chosen([history[number] for number in trials.results[:count]])
+        count = _step(len(trials.latest))
+        records = self._chosen([history[number] for number in trials.latest[:count]])
         key = tuple(record.number for record in records)
         if key not in self._kernels:
             equal = np.full(len(weights), 1 / len(weights))

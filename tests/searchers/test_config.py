@@ -39,6 +39,7 @@ VALID = SearchConfig(
     concurrency=None,
     max_failures=1,
     keep_weights=0,
+    report=False,
 )
 GROUPS = (
     "search_space",

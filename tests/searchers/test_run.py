@@ -33,7 +33,7 @@ OURS = re.compile(
     r"|how well the error after an early epoch ranks .*|  the others did not get there, .*"
     r"|  epoch \d: Kendall's tau .*, Spearman's rho .*, over .* trials"
     r"|W&B, offline: upload it with python -m searchers\.tracking\.upload run=runs/.*"
-    r"|next: python report\.py run=runs/.*|next: python promote\.py run=runs/.* top=3"
+    r"|report: runs/.*/report\.html|next: python report\.py run=runs/.*|next: python promote\.py run=runs/.* top=3"
     r"|next: python export\.py run=runs/.* trial=best out=exported"
 )
 RECOMPUTE = """
@@ -75,7 +75,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory, shorter: tuple[Search, Path]
     """Everything as by default, the name of the run and the tracker too, but for the size."""
     folder = tmp_path_factory.mktemp("search")
     offline = {"WANDB_MODE": "offline"}
-    with search(*SETTINGS, f"trials={TRIALS}", tracker="wandb", cwd=folder, environment=offline) as running:
+    settings = (*SETTINGS, f"trials={TRIALS}", "report=true")
+    with search(*settings, tracker="wandb", cwd=folder, environment=offline) as running:
         stdout = running.succeed()
         leftovers = running.leftovers()
     (run,) = (folder / "runs").iterdir()
@@ -114,7 +115,7 @@ def test_nothing_is_left_running_or_lying_about(ended: Ended) -> None:
 
 def test_every_file_of_the_run_is_there(ended: Ended) -> None:
     files = ["config.yaml", "environment.yaml", "run.yaml", "study.journal", "trials.csv", "trials.parquet"]
-    best = ["best/architecture.yaml", "best/result.yaml"]
+    best = ["best/architecture.yaml", "best/result.yaml", "report.html"]
     trained = [r.number for r in ended.records() if r.outcome in (COMPLETED, PRUNED)]
     each = ("architecture.yaml", "metrics.csv", "log.txt")
     wanted = [*files, *best, *(f"trials/{number:04d}/{name}" for number in trained for name in each)]
