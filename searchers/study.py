@@ -26,7 +26,7 @@ from searchers.objectives import ERROR
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
 
 JOURNAL = "study.journal"
-_STUDY, _END = "search", "end"
+_STUDY, _END, _NAMELESS = "search", "end", "constraints"
 _STATES = {
     COMPLETED: TrialState.COMPLETE,
     PRUNED: TrialState.PRUNED,
@@ -77,7 +77,7 @@ class TrialStore:
             create_trial(
                 state=_STATES[REFUSED],
                 user_attrs=known | {_END: end},
-                constraints=dict(violations),
+                **_constraints(violations),
                 **self._parameters(values),
             )
         )
@@ -91,7 +91,7 @@ class TrialStore:
                 values=self._values(original, original.outcome),
                 user_attrs={**facts, _END: end},
                 intermediate_values=dict(original.errors),
-                constraints=dict(original.facts.get("violations", {})),
+                **_constraints(original.facts.get("violations", {})),
                 **self._parameters(values),
             )
         )
@@ -160,9 +160,12 @@ class TrialStore:
         return [measures[name] for name in self._objectives] if known else None
 
     def _constrain(self, number: int, violations: Mapping[str, float]) -> None:
+        if not violations:
+            return
         trial = self._trial(number)
         for name in violations.keys() - trial.constraints.keys():  # of a killed search
             optuna.Trial(self._load(), trial._trial_id).set_constraint(name, violations[name])
+        self._storage.set_trial_system_attr(trial._trial_id, _NAMELESS, list(violations.values()))
 
     def _add(self, trial: FrozenTrial) -> TrialRecord:
         self._ids.append(self._storage.create_new_trial(self._study, template_trial=trial))
@@ -213,6 +216,12 @@ def _read_journal(path: Path) -> JournalStorage:
         raise ValueError(f"{path}: damaged, put back a copy or begin anew with another run=: {error}") from None
 
 
+def _constraints(violations: Mapping[str, float]) -> dict[str, Any]:
+    """Of a trial that is made in one piece; a list without names too, which is what the dashboard shows."""
+    known = dict(violations)
+    return {"constraints": known, "system_attrs": {_NAMELESS: list(known.values())}} if known else {}
+
+
 def _split_end(facts: Mapping[str, Any], outcome: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is known of a trial, and what is said of its end."""
     known = {key: value for key, value in facts.items() if key != "reason"}
@@ -224,7 +233,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
     end = facts.pop(_END, {})
     ended = trial.state.is_finished()
     facts |= {key: value for key, value in end.items() if ended and key != "outcome"}
-    if violations := {name: value for name, value in trial.constraints.items() if value > 0}:
+    if violations := {name: x for name, x in trial.constraints.items() if x > 0 and not name.isdigit()}:
         facts["violations"] = violations
     for key, moment in (("started", trial.datetime_start), ("finished", trial.datetime_complete)):
         facts[key] = None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -176,3 +176,8 @@ class Recorder:
     def of(self, number: int) -> Iterator[tuple[str, dict[str, Any]]]:
         """What it was told of a trial."""
         return ((name, data) for name, of, data in self.calls if of == number)
+
+
+def named(trial: FrozenTrial) -> dict[str, float]:
+    """Its constraints; the list of the same without names, for the dashboard, is beside them."""
+    return {name: value for name, value in trial.constraints.items() if not name.isdigit()}

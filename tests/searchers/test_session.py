@@ -8,7 +8,7 @@ import searchers.session
 from search_spaces.budget import Budget
 from search_spaces.fixed import FixedSpace
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING
-from tests.searchers.fakes import choices, measure, optuna_trials, session
+from tests.searchers.fakes import choices, measure, named, optuna_trials, session
 from tests.searchers.runtime import (
     ONE_ARCHITECTURE,
     TWO_ARCHITECTURES,
@@ -74,7 +74,7 @@ def test_what_is_out_of_budget_is_never_trained(tmp_path: Path) -> None:
     }  # fmt: skip
     assert all(record.facts["params"] > 1000 for record in refused)
     assert len(begun) == 4
-    constraints = [trial.constraints for trial in optuna_trials(tmp_path)]
+    constraints = [named(trial) for trial in optuna_trials(tmp_path)]
     assert constraints == [{"params": r.facts["params"] / 1000 - 1} if r in refused else {} for r in records]
 
 
@@ -83,7 +83,7 @@ def test_what_does_not_decode_is_refused_with_the_reason(tmp_path: Path) -> None
     refused = [record for record in run(search) if record.outcome == REFUSED]
     assert {(r.values["stage1.form"], r.values["stage1.subgroups"]) for r in refused} == {("plain", 2)}
     assert "stage 1: subgroups above 1 need form bottleneck" in refused[0].facts["reason"]
-    assert optuna_trials(tmp_path)[refused[0].number].constraints == {"decodable": 1.0}
+    assert named(optuna_trials(tmp_path)[refused[0].number]) == {"decodable": 1.0}
 
 
 @pytest.mark.parametrize("errors", [(0.5, 0.4), (0.6,)], ids=["completed", "pruned"])

@@ -13,7 +13,7 @@ import searchers.session
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, TrialRecord, best_first, front
 from searchers.session import Session
 from searchers.study import JOURNAL
-from tests.searchers.fakes import Recorder, Watcher, optuna_trials, session, space
+from tests.searchers.fakes import Recorder, Watcher, named, optuna_trials, session, space
 from tests.searchers.runtime import ONE_ARCHITECTURE, TWO_ARCHITECTURES, crash, end, learn, outcomes, proposed, run
 
 
@@ -132,7 +132,7 @@ class TestLimits:
         assert (record.outcome, record.errors, record.feasible) == (REFUSED, {}, False)
         assert record.facts["reason"] == "latency 6 is above its limit 5"
         assert (record.facts["latency"], record.facts["violations"]) == (6.0, {"latency": pytest.approx(0.2)})
-        assert optuna_trials(tmp_path)[0].constraints == {"latency": pytest.approx(0.2)}
+        assert named(optuna_trials(tmp_path)[0]) == {"latency": pytest.approx(0.2)}
         assert not search.done
         assert outcomes(run(search, self.quick)) == {REFUSED: 1, COMPLETED: 2}
 
@@ -200,9 +200,7 @@ class TestLimits:
         short = end(search, proposed(search).number, lambda *_: (0.3,))
         assert best_first(search.history) == [good, short, bad]
         assert front(search.history, ("error",)) == [good]
-        assert [trial.constraints for trial in optuna_trials(tmp_path) if trial.constraints] == [
-            bad.facts["violations"]
-        ]
+        assert [named(trial) for trial in optuna_trials(tmp_path) if named(trial)] == [bad.facts["violations"]]
 
     def test_a_failed_trial_breaks_no_limit(self, tmp_path: Path) -> None:
         search = session(tmp_path, limits={"error": 0.4})

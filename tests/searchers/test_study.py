@@ -14,7 +14,18 @@ from optuna.trial import TrialState
 
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING
 from searchers.study import JOURNAL, TrialStore, read_records
-from tests.searchers.fakes import SUBGROUPS, Killed, begin, drawn, finish, optuna_study, optuna_trials, space, store
+from tests.searchers.fakes import (
+    SUBGROUPS,
+    Killed,
+    begin,
+    drawn,
+    finish,
+    named,
+    optuna_study,
+    optuna_trials,
+    space,
+    store,
+)
 
 SPACES = (space(), space(subgroups=SUBGROUPS))
 TWO = ("error", "params")
@@ -143,7 +154,7 @@ def test_optuna_is_told_that_a_refused_proposal_is_infeasible(tmp_path: Path) ->
     facts = {"fingerprint": "abc", "params": 12, "reason": "params 12 is above its maximum 8"}
     record = opened.refuse(drawn(0), facts, {"params": 0.5, "macs": 0.1})
     (trial,) = optuna_trials(tmp_path)
-    assert (trial.state, trial.value, trial.constraints) == (TrialState.PRUNED, None, {"params": 0.5, "macs": 0.1})
+    assert (trial.state, trial.value, named(trial)) == (TrialState.PRUNED, None, {"params": 0.5, "macs": 0.1})
     assert (record.outcome, record.error, record.feasible) == (REFUSED, None, False)
     assert (record.values, record.fingerprint) == (drawn(0), "abc")
     assert (record.facts["reason"], record.facts["params"]) == ("params 12 is above its maximum 8", 12)
@@ -168,7 +179,7 @@ def test_optuna_is_told_of_the_limits_that_a_trained_trial_breaks(tmp_path: Path
     opened.report(number, 1, 0.5)
     record = opened.finish(number, COMPLETED, violations={"latency": 0.2})
     (trial,) = optuna_trials(tmp_path)
-    assert (trial.state, trial.value, trial.constraints) == (TrialState.COMPLETE, 0.5, {"latency": 0.2})
+    assert (trial.state, trial.value, named(trial)) == (TrialState.COMPLETE, 0.5, {"latency": 0.2})
     assert (record.outcome, record.feasible, record.facts["violations"]) == (COMPLETED, False, {"latency": 0.2})
 
 
@@ -204,7 +215,7 @@ def test_a_duplicate_has_the_objectives_and_limits_of_the_original(tmp_path: Pat
         record = opened.duplicate(drawn(1), {}, original)
     assert (record.outcome, record.feasible) == (DUPLICATE, False)
     trial = optuna_trials(tmp_path)[1]
-    assert (trial.state, trial.values, trial.constraints) == (TrialState.COMPLETE, [0.5, 6.0], {"latency": 0.2})
+    assert (trial.state, trial.values, named(trial)) == (TrialState.COMPLETE, [0.5, 6.0], {"latency": 0.2})
 
 
 def test_a_duplicate_of_what_was_refused_is_refused(tmp_path: Path) -> None:
