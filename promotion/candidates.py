@@ -98,7 +98,8 @@ def choose(
 def pareto_front(records: Sequence[TrialRecord], costs: Sequence[str]) -> list[TrialRecord]:
     """The trials that no other beats in validation error without a higher cost; lowest error first.
 
-    Only those trained for as many epochs as any are compared: errors after fewer epochs are of another kind.
+    Only those within the limits of the search and trained for as many epochs as any are compared: errors after fewer
+    epochs are of another kind.
 
     Args:
         records: trials of one search.
@@ -107,7 +108,7 @@ def pareto_front(records: Sequence[TrialRecord], costs: Sequence[str]) -> list[T
     Raises:
         ValueError: no costs, or one that those trials do not have.
     """
-    ranked = best_first(list(records))
+    ranked = [record for record in best_first(records) if record.feasible]
     furthest = [r for r in ranked if r.epochs == ranked[0].epochs]
     known = [name for name in (furthest[0].facts if furthest else ()) if all(_number(r, name) for r in furthest)]
     if not costs:

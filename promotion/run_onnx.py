@@ -5,7 +5,7 @@ IMAGES is an .npz file of batches, LOGITS the one to write with what the model m
 
 import sys
 
-ABSENT = ("command_line", "promotion", "search_spaces", "searchers", "seqconv", "torch", "training")
+ABSENT = ("command_line", "promotion", "reporting", "search_spaces", "searchers", "seqconv", "torch", "training")
 
 
 class _Absent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from searchers.record import DUPLICATE, TrialRecord
+from searchers.record import TrialRecord
 
 
 class History:
@@ -55,9 +55,9 @@ class History:
         return list(dict.fromkeys(self._changes[position:])), len(self._changes)
 
     def known(self, fingerprint: str) -> bool:
-        """Whether a trial of that architecture is running, or has come to an end, whatever it was."""
+        """Whether a trial of that architecture is running or has come to an end, but for one that a budget refused."""
         return self._known[fingerprint] > 0
 
     def _count(self, record: TrialRecord, by: int) -> None:
-        if record.fingerprint is not None and record.outcome != DUPLICATE:
+        if record.fingerprint is not None and record.settled:
             self._known[record.fingerprint] += by

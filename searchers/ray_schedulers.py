@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ def _fresh(config: Scheduler, epochs: int, objectives: Sequence[str], measures: 
     if isinstance(config, Asha):
         return _asha(config.grace_epochs, config.reduction_factor, epochs)
     first = [config.grace_epochs * config.reduction_factor**i for i in range(config.brackets)]
-    return _InTurn([_asha(int(grace), config.reduction_factor, epochs) for grace in first if grace < epochs])
+    return _InTurn([_asha(math.ceil(grace), config.reduction_factor, epochs) for grace in first if grace < epochs])
 
 
 def _asha(grace: int, factor: float, epochs: int) -> ASHAScheduler:

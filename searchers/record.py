@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from searchers.objectives import ERROR, OBJECTIVES, pareto_front
+from searchers.objectives import ERROR, MEASURED, OBJECTIVES, pareto_front
 
 RUNNING = "running"
 COMPLETED = "completed"
@@ -53,6 +53,12 @@ class TrialRecord:
     def fingerprint(self) -> str | None:
         """Name of its canonical architecture, where its values decode to one."""
         return self.facts.get("fingerprint")
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is no need to propose its architecture again. What a budget refused is judged anew."""
+        measured = any(name in self.facts for name in MEASURED)
+        return self.outcome != DUPLICATE and (self.outcome != REFUSED or measured)
 
     @property
     def short_reason(self) -> str:

@@ -15,6 +15,7 @@ from rich.console import Console
 from search_spaces.space import size
 from search_spaces.summary import check_budget, check_space, summarize
 from searchers import environment, proxy_trial, results, run_folder
+from searchers.algorithms.grid import Grid
 from searchers.config import SearchConfig, TrainTrial
 from searchers.ending import next_commands, print_best
 from searchers.interrupt import INTERRUPTED, terminate_like_interrupt
@@ -137,6 +138,7 @@ def _identity(config: SearchConfig, data: ImageData, parts: Split, trial: TrialC
         },
         "trial": asdict(trial),
         "objective": list(config.objective),
+        "limits": dict(config.limits),
         "seed": config.seed,
     }
 
@@ -146,6 +148,8 @@ def _searcher(config: SearchConfig, problem: Problem, parts: Split, *, classes: 
     searcher = config.searcher.bind(problem)
     if config.prefilter.name is None:
         return searcher
+    if isinstance(config.searcher, Grid):
+        raise ValueError("prefilter chooses among several proposals, and searcher=grid makes one; random takes it")
     score = scorer(config.prefilter, parts, classes=classes, seed=config.seed)
     return prefiltered(searcher, problem, score, config.prefilter.ratio)
 

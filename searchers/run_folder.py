@@ -6,7 +6,9 @@
     study.journal       the store, see searchers.study
     trials.csv/.parquet one row a trial
     trials/0007/        architecture.yaml, metrics.csv, log.txt, checkpoint.pt, model.pt
-    best/               architecture.yaml and result.yaml of the best trial
+    best/, pareto/0007/ architecture.yaml and result.yaml of the best trial, of the front of several objectives
+    report.html report/ what to look at, and the data behind it
+    wandb/ tensorboard/ what a tracker keeps
 
 Tables and best/ can be made anew from the journal at any time.
 """
@@ -27,6 +29,8 @@ from seqconv.serialization import read_yaml, to_yaml
 RUN_FILE = "run.yaml"
 SCHEMA = "seqconv.run"
 VERSION = 1
+_OLDER: Mapping[str, Any] = {"objective": [ERROR], "limits": {}}
+"""What searches of earlier releases did, whose folders do not say it."""
 _KIND = Kind(name="search", setting="run", file=RUN_FILE, schema=SCHEMA, version=VERSION)
 
 
@@ -120,7 +124,8 @@ def check_identity(path: Path, identity: Mapping[str, Any]) -> None:
     """
     if not (path / RUN_FILE).is_file():
         return
-    there = {"objective": [ERROR]} | {key: value for key, value in read_run(path).items() if key not in HEAD}
+    older = {key: value for key, value in _OLDER.items() if key in identity}
+    there = older | {key: value for key, value in read_run(path).items() if key not in HEAD}
     if differing := differences(there, identity):
         advice = f"Pass another run= or the settings of {path / 'config.yaml'}"
         raise ValueError(f"run={path} belongs to another search: {differing}. {advice}")

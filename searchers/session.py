@@ -184,7 +184,11 @@ class Session:
         self.store.note(number, {name: value for name, value in judged.facts.items() if name not in record.facts})
         if judged.architecture is None or judged.reason:
             reason = {"reason": judged.reason}
-            self.progress.end(self._put(self.store.finish(number, REFUSED, reason, judged.violations)))
+            record = self.store.finish(number, REFUSED, reason, judged.violations)
+            if record.fingerprint is None:
+                self.progress.end(self._put(record))
+            else:
+                self._answered(record)
             return None
         if (original := self._known.get(judged.facts["fingerprint"])) is not None:
             self._answered(self.store.finish_duplicate(number, self.history[original]))

@@ -37,9 +37,9 @@ def train(
 ) -> Generator[EpochMetrics, None, None]:
     """Train and yield the metrics of every epoch, as soon as its files are written.
 
-    Where `folder` holds a checkpoint of the same trial, the last finished epoch is yielded once more, because a killed
-    caller may have missed it, and training goes on after it; on a CPU the weights are bit-equal to those of an unbroken
-    run. A trial whose last epoch is done yields that alone. The global random state is left as it was; the number of
+    Where `folder` holds a checkpoint of the same trial, its epochs are yielded once more, because a new caller decides
+    by all of them, and training goes on after them; on a CPU the weights are bit-equal to those of an unbroken run. A
+    trial whose last epoch is done yields its epochs alone. The global random state is left as it was; the number of
     threads of the process is set.
 
     Args:
@@ -70,8 +70,7 @@ def train(
         done = [] if saved is None else [EpochMetrics(**epoch) for epoch in saved.history]
         # A checkpoint may be older than some of the fields, and a table has all of them in every row.
         history = [asdict(metrics) for metrics in done]
-        if done:
-            yield done[-1]
+        yield from done
         if len(history) == epochs:
             return
         torch.set_num_threads(threads)

@@ -48,7 +48,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
         rows.append({"run": run.name, "trial": record.number, "epochs": record.epochs,
                      "furthest": record.epochs == furthest, "feasible": record.feasible,
                      **record.measures()})  # fmt: skip
-    for cost in set(OBJECTIVES) - {ERROR}:
+    for cost in [name for name in OBJECTIVES if name != ERROR]:
         compared = [row for row in rows if row["furthest"] and row["feasible"] and cost in row]
         on_front = {compared[i]["trial"] for i in pareto_front([(row[cost], row[ERROR]) for row in compared])}
         for row in compared:

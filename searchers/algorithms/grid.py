@@ -13,7 +13,7 @@ from search_spaces.knobs import Value, active
 from search_spaces.space import SearchSpace, every, size
 from searchers.algorithms.trials import Following, Trials
 from searchers.history import History
-from searchers.record import REFUSED, TrialRecord
+from searchers.record import TrialRecord
 from searchers.searcher import Problem, Propose
 from seqconv import validation
 
@@ -81,7 +81,7 @@ class _Walk(Trials):
     def see(self, record: TrialRecord) -> None:
         """Vectors that were tried are remembered too: to pass them takes no decoding."""
         super().see(record)
-        if record.outcome != REFUSED:
+        if record.settled:
             names = (knob.name for knob in self._problem.space.knobs)
             self._seen.add(tuple(record.values[name] for name in names if name in record.values))
 

@@ -92,7 +92,6 @@ class _AtHighest:
         self._epoch = 0
         self._mirror = self._new_mirror()
         self._position = 0
-        self._reached: dict[int, int] = {}
 
     def propose(self, history: History, generator: np.random.Generator) -> dict[str, Value]:
         changed, self._position = history.since(self._position)

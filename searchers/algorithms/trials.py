@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from searchers.history import History
-from searchers.record import COMPLETED, PRUNED, REFUSED, RUNNING, TrialRecord
+from searchers.record import COMPLETED, PRUNED, RUNNING, TrialRecord
 
 
 class Trials:
@@ -33,7 +33,7 @@ class Trials:
 
     def see(self, record: TrialRecord) -> None:
         """A trial is there, or something has become of it; to be told twice does no harm."""
-        if record.fingerprint is not None and record.outcome != REFUSED:
+        if record.fingerprint is not None and record.settled:
             self.tried.add(record.fingerprint)
         if record.outcome == RUNNING:
             self._running.add(record.number)

@@ -80,6 +80,7 @@ def test_sizes_of_the_delivered_spaces() -> None:
         "windowed": (2 * 3 * 8 * 2) ** 3,
         "patterns": (2 * 3 * 9 * 2) ** 3,
         "dense": (2 * 3 * 2) ** 3,
+        "windowed_small": 6**3,
         "fixed": 1,
     }
 

@@ -8,7 +8,7 @@ from searchers.history import History
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
 
 OUTCOMES = (RUNNING, COMPLETED, PRUNED, FAILED, DUPLICATE, REFUSED)
-COUNTED = (RUNNING, COMPLETED, PRUNED, FAILED, REFUSED)
+COUNTED = (RUNNING, COMPLETED, PRUNED, FAILED)
 
 
 def record(number: int, outcome: str = RUNNING, fingerprint: str | None = "a") -> TrialRecord:
@@ -55,6 +55,12 @@ def test_what_was_put_since() -> None:
 def test_an_architecture_is_known_where_it_is_being_tried_or_was_tried(outcome: str) -> None:
     history = History([record(0, outcome, "a")])
     assert (history.known("a"), history.known("b")) == (outcome in COUNTED, False)
+
+
+def test_what_a_measurement_refused_is_known_and_what_a_budget_refused_is_judged_anew() -> None:
+    slow = TrialRecord(number=0, outcome=REFUSED, values={}, facts={"fingerprint": "a", "latency": 9.0})
+    assert History([slow]).known("a")
+    assert not History([record(0, REFUSED, "a")]).known("a")
 
 
 def test_an_architecture_of_a_duplicate_is_known_by_its_original() -> None:

@@ -80,7 +80,7 @@ def test_the_time_that_the_caller_takes_between_two_epochs_is_not_counted(monkey
 
 def test_a_resumed_run_builds_again(tmp_path: Path) -> None:
     list(itertools.islice(run(tmp_path), 2))
-    _, third, fourth = run(tmp_path)
+    *_, third, fourth = run(tmp_path)
     assert parts(third)[0] > 0 == parts(fourth)[0]
 
 
@@ -92,7 +92,7 @@ def test_an_older_checkpoint_that_does_not_have_every_metric_goes_on(tmp_path: P
     older = [{k: v for k, v in epoch.items() if k not in PARTS} for epoch in saved["history"]]
     torch.save({**saved, "history": older}, file)
     resumed = list(run(tmp_path / "broken"))
-    assert [timeless(m) for m in resumed] == [timeless(m) for m in unbroken[1:]]
+    assert [timeless(m) for m in resumed] == [timeless(m) for m in unbroken]
     assert parts(resumed[0]) == [None] * 4
     assert [row["train_seconds"] == "" for row in _rows(tmp_path / "broken")] == [True, True, False, False]
     assert_same_weights(tmp_path / "unbroken", tmp_path / "broken")
@@ -139,9 +139,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) 
     broken.close()
     assert not (tmp_path / "broken" / "model.pt").exists()
     resumed = list(run(tmp_path / "broken"))
-    assert [m.epoch for m in resumed] == [2, 3, 4]
-    assert resumed[0] == seen[-1]
-    assert [timeless(m) for m in resumed] == [timeless(m) for m in unbroken[1:]]
+    assert resumed[:2] == seen
+    assert [timeless(m) for m in resumed] == [timeless(m) for m in unbroken]
     assert_same_weights(tmp_path / "unbroken", tmp_path / "broken")
 
 
@@ -150,15 +149,16 @@ def test_without_a_checkpoint_of_every_epoch_it_goes_on_from_the_last_one(tmp_pa
     list(run(tmp_path / "unbroken", config))
     list(itertools.islice(run(tmp_path / "broken", config), 3))
     assert len(_rows(tmp_path / "broken")) == 3
-    assert [m.epoch for m in run(tmp_path / "broken", config)] == [2, 3, 4]
+    assert [m.epoch for m in run(tmp_path / "broken", config)] == [1, 2, 3, 4]
     assert_same_weights(tmp_path / "unbroken", tmp_path / "broken")
 
 
-def test_a_finished_trial_yields_its_last_epoch_alone(tmp_path: Path) -> None:
-    *_, last = run(tmp_path)
-    assert list(run(tmp_path)) == [last]
+def test_a_finished_trial_yields_its_epochs_and_trains_no_more(tmp_path: Path) -> None:
+    epochs = list(run(tmp_path))
+    assert list(run(tmp_path)) == epochs
     (tmp_path / "model.pt").unlink()
-    assert list(run(tmp_path)) == [last]
+    assert list(run(tmp_path)) == epochs
+    assert not (tmp_path / "model.pt").exists()
 
 
 def test_files_of_a_finished_trial(tmp_path: Path) -> None:
