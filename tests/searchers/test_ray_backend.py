@@ -107,6 +107,7 @@ def config(run: Path, address: str, **changes: Any) -> SearchConfig:
         "concurrency": 1,
         "max_failures": 5,
         "keep_weights": 5,
+        "report": False,
     }
     return SearchConfig(**{**settings, **changes})
 
