@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from searchers.record import TrialRecord
+from searchers.record import DUPLICATE, TrialRecord
 
 
 class History:
@@ -59,5 +59,5 @@ class History:
         return self._known[fingerprint] > 0
 
     def _count(self, record: TrialRecord, by: int) -> None:
-        if record.fingerprint is not None and record.settled:
+        if record.fingerprint is not None and record.settled and record.outcome != DUPLICATE:
             self._known[record.fingerprint] += by

@@ -58,7 +58,7 @@ class TrialRecord:
     def settled(self) -> bool:
         """Whether there is no need to propose its architecture again. What a budget refused is judged anew."""
         measured = any(name in self.facts for name in MEASURED)
-        return self.outcome != DUPLICATE and (self.outcome != REFUSED or measured)
+        return self.outcome != REFUSED or measured
 
     @property
     def short_reason(self) -> str:
