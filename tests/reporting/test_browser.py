@@ -17,7 +17,10 @@ from reporting.sections import knobs, weights
 from tests.reporting import browser
 from tests.reporting.simulated import simulate
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not browser.FOUND, reason="needs Chromium: apt install chromium chromium-driver; CI has it"),
+]
 ARTEFACTS = Path(__file__).parents[1] / ".artefacts"
 WIDE, NARROW = 1440, 390
 SECONDS, MEGABYTES = 20, 5
