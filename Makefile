@@ -20,10 +20,10 @@ help:
 search: $(STAMP)
 	$(PY) search.py search_space=windowed $(ARGS)
 
-# The slow ones start commands that use all cores, two at a time; exit code 5: there are none.
+# The slow ones start commands that use all cores, one after the other; exit code 5: there are none.
 test: $(STAMP)
 	$(PY) -m pytest -m "not slow" -n auto --maxprocesses 8 --dist loadfile $(TEST_ARGS) || [ $$? -eq 5 ]
-	$(PY) -m pytest -m slow -n 2 --dist loadfile $(TEST_ARGS) || [ $$? -eq 5 ]
+	$(PY) -m pytest -m slow $(TEST_ARGS) || [ $$? -eq 5 ]
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
