@@ -264,6 +264,13 @@ def active(knob: Knob, values: Mapping[str, Value]) -> bool:
     )
 
 
+def ordered(knob: Knob) -> bool:
+    """Whether the values of a knob have an order: all numbers do, and choices that are numbers."""
+    if not isinstance(knob, Categorical):
+        return True
+    return all(isinstance(choice, (int, float)) and not isinstance(choice, bool) for choice in knob.choices)
+
+
 def text(where: str, value: Any) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value:

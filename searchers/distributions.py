@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
 
 from search_spaces.knobs import Categorical, Integer, Knob, Value
 
 
-@functools.cache
 def distribution(knob: Knob) -> BaseDistribution:
     """What Optuna draws the values of a knob from."""
     if isinstance(knob, Categorical):
@@ -19,6 +18,15 @@ def distribution(knob: Knob) -> BaseDistribution:
     if isinstance(knob, Integer):
         return IntDistribution(knob.low, knob.high, step=knob.step, log=knob.log)
     return FloatDistribution(knob.low, knob.high, step=knob.step, log=knob.log)
+
+
+def suggest(trial: Trial, knob: Knob) -> Value:
+    """A value of a knob, drawn by the sampler of the trial's study."""
+    if isinstance(knob, Categorical):
+        return cast(Value, trial.suggest_categorical(knob.name, knob.choices))
+    if isinstance(knob, Integer):
+        return trial.suggest_int(knob.name, knob.low, knob.high, step=knob.step, log=knob.log)
+    return trial.suggest_float(knob.name, knob.low, knob.high, step=knob.step, log=knob.log)
 
 
 def parameters(knobs: tuple[Knob, ...], values: Mapping[str, Value]) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
-from search_spaces.knobs import Categorical, Integer, Knob, Value, active
-from searchers.distributions import parameters
+from search_spaces.knobs import Value, active
+from searchers.distributions import parameters, suggest
 from searchers.history import History
 from searchers.record import COMPLETED, DUPLICATE, RUNNING, TrialRecord
 from searchers.searcher import Problem
@@ -53,7 +53,7 @@ class PlainOptuna:
         values: dict[str, Value] = {}
         for knob in self._problem.space.knobs:
             if active(knob, values):
-                values[knob.name] = _suggest(trial, knob)
+                values[knob.name] = suggest(trial, knob)
         return values
 
     def _tell(self, record: TrialRecord) -> None:
@@ -70,11 +70,3 @@ class PlainOptuna:
             for epoch, error in record.errors.items():
                 trial.report(error, epoch)
         self._study.tell(trial, values, state=state)
-
-
-def _suggest(trial: optuna.Trial, knob: Knob) -> Value:
-    if isinstance(knob, Categorical):
-        return cast(Value, trial.suggest_categorical(knob.name, knob.choices))
-    if isinstance(knob, Integer):
-        return trial.suggest_int(knob.name, knob.low, knob.high, step=knob.step, log=knob.log)
-    return trial.suggest_float(knob.name, knob.low, knob.high, step=knob.step, log=knob.log)

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 from cmaes import CMAwM
 
-from search_spaces.knobs import Categorical, Knob, Value
+from search_spaces.knobs import Knob, Value, ordered
 from searchers.algorithms.unseen import unseen
 from searchers.history import History
 from searchers.objectives import ERROR
-from searchers.record import COMPLETED, PRUNED, TrialRecord
+from searchers.record import COMPLETED, PRUNED, TrialRecord, place
 from searchers.searcher import Problem, Propose
 from seqconv import validation
 
@@ -56,7 +56,7 @@ class CmaEs:
         for knob in problem.space.knobs:
             if knob.when:
                 raise ValueError(f"searcher=cma_es takes no knob with a condition, such as {knob.name}; {_WHERE}")
-            if isinstance(knob, Categorical) and not _ordered(knob):
+            if not ordered(knob):
                 raise ValueError(f"searcher=cma_es takes no knob without an order, such as {knob.name}; {_WHERE}")
         axes = [_Axis(knob) for knob in problem.space.knobs]
         if not any(axis.end > 0 for axis in axes):
@@ -126,8 +126,8 @@ class _Distribution:
             self._told, self._optimizer = [], self._begin()
         for start in range(len(self._told), len(whole), self._size):
             generation = [history[number] for number in whole[start : start + self._size]]
-            ranked = sorted(generation, key=lambda r: (not r.feasible, -r.epochs, r.error, r.number))
-            places = {record.number: float(place) for place, record in enumerate(ranked)}
+            ranked = sorted(generation, key=place)
+            places = {record.number: float(i) for i, record in enumerate(ranked)}
             self._optimizer.tell([(self._encode(record), places[record.number]) for record in generation])
         self._told = whole
 
@@ -146,10 +146,6 @@ class _Distribution:
             cov=np.diag(scale**2),
             seed=0,
         )
-
-
-def _ordered(knob: Categorical) -> bool:
-    return all(isinstance(choice, (int, float)) and not isinstance(choice, bool) for choice in knob.choices)
 
 
 def _useful(record: TrialRecord) -> bool:

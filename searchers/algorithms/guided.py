@@ -228,7 +228,7 @@ def _places(records: Sequence[TrialRecord], objectives: Sequence[str], weights: 
     total = np.zeros(len(records))
     for name, weight in zip(objectives, weights, strict=True):
         if name == ERROR:
-            keys = [(not r.feasible, -r.epochs, r.error) for r in records]
+            keys = [place(r)[:-1] for r in records]  # without the number: equal errors share a place
             order = {key: i for i, key in enumerate(sorted(set(keys)))}
             places = rankdata([order[key] for key in keys])
         else:

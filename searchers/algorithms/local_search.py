@@ -25,7 +25,7 @@ from searchers.algorithms.mutation import along, directions
 from searchers.algorithms.random import draw
 from searchers.algorithms.trials import Following, Trials, vector
 from searchers.history import History
-from searchers.record import COMPLETED, TrialRecord
+from searchers.record import COMPLETED, TrialRecord, place
 from searchers.searcher import Problem, Propose
 from seqconv import validation
 
@@ -78,8 +78,8 @@ class _Explored(Trials):
     def untried_neighbour(self, record: TrialRecord, generator: np.random.Generator) -> dict[str, Value] | None:
         """A random one. Only as many neighbours are judged as it takes to find it."""
         ways = directions(self._problem.space, record.values)
-        for place in generator.permutation(len(ways)):
-            found = along(self._problem, record.values, ways[place])
+        for way in generator.permutation(len(ways)):
+            found = along(self._problem, record.values, ways[way])
             untried = [values for fingerprint, values in found.items() if fingerprint not in self.tried]
             if untried:
                 return untried[generator.integers(len(untried))]
@@ -128,12 +128,12 @@ class _Landscape(_Explored):
             self._place += 1
 
     def _compare(self, record: TrialRecord) -> None:
-        merit = (not record.feasible, -record.epochs, record.error or 0.0, record.number)
-        place = bisect.bisect_left(self._ranked, merit, key=operator.itemgetter(0))
-        self._ranked.insert(place, (merit, record))
+        merit = place(record)
+        at = bisect.bisect_left(self._ranked, merit, key=operator.itemgetter(0))
+        self._ranked.insert(at, (merit, record))
         if record.fingerprint is not None:
             self._merits[record.fingerprint] = min(merit, self._merits.get(record.fingerprint, merit))
-        self._place = min(self._place, place)
+        self._place = min(self._place, at)
         while self._steps and self._steps[-1][0] > merit:
             self._passed -= self._steps.pop()[1]
 

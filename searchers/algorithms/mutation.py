@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from search_spaces.knobs import Categorical, Float, Integer, Knob, Value, active
+from search_spaces.knobs import Categorical, Float, Integer, Knob, Value, active, ordered
 from search_spaces.space import SearchSpace
 from searchers.algorithms.random import python_random
 from searchers.searcher import Problem
@@ -126,13 +126,13 @@ def _kinds(space: SearchSpace, values: Mapping[str, Value], shares: Sequence[flo
     """The directions of each knob, and those in which a block moves."""
     own = [knob for knob in space.knobs if knob.name in values]
     kinds = [_directions(knob, values[knob.name], shares) for knob in own]
-    blocks = [knob for knob in own if _BLOCKS.fullmatch(knob.name) and _ordered(knob)]
+    blocks = [knob for knob in own if _BLOCKS.fullmatch(knob.name) and ordered(knob)]
     moves = [_move(up, down, values) for up, down in itertools.permutations(blocks, 2)]
     return [kind for kind in (*kinds, moves) if kind]
 
 
 def _directions(knob: Knob, value: Value, shares: Sequence[float]) -> list[Direction]:
-    if not _ordered(knob):
+    if not ordered(knob):
         return [_only({knob.name: other}) for other in knob.probes() if other != value]
     if isinstance(knob, Float) and knob.count is None:
         return [_walk(knob, value, sign * share) for share in shares for sign in (1, -1)]
@@ -151,12 +151,6 @@ def _only(*changes: Change) -> Direction:
 
 def _walk(knob: Knob, value: Value, step: float) -> Direction:
     return lambda: ({knob.name: at} for at in _steps(knob, value, step))
-
-
-def _ordered(knob: Knob) -> bool:
-    if not isinstance(knob, Categorical):
-        return True
-    return all(isinstance(choice, (int, float)) and not isinstance(choice, bool) for choice in knob.choices)
 
 
 def _steps(knob: Knob, value: Value, step: float) -> Iterator[Value]:

@@ -8,7 +8,6 @@ how far it came; with several, it enters as one that breaks a constraint by the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 import optuna
@@ -16,8 +15,8 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search_spaces.knobs import Categorical, Integer, Knob, Value, active
-from searchers.distributions import parameters
+from search_spaces.knobs import Value, active
+from searchers.distributions import parameters, suggest
 from searchers.history import History
 from searchers.record import COMPLETED, PRUNED, REFUSED, RUNNING, TrialRecord
 from searchers.searcher import Problem
@@ -57,7 +56,7 @@ class Mirror:
         values: dict[str, Value] = {}
         for knob in self._problem.space.knobs:
             if active(knob, values):
-                values[knob.name] = knob.check(_suggest(trial, knob))  # without rounding errors
+                values[knob.name] = knob.check(suggest(trial, knob))  # without rounding errors
         self._study.tell(trial, state=TrialState.FAIL)  # whether it will be trained, the history tells
         return values
 
@@ -121,11 +120,3 @@ def ended(record: TrialRecord, problem: Problem) -> FrozenTrial | None:
         excess += 1 - record.epochs / max(problem.epochs, record.epochs + 1) if record.outcome == PRUNED else 0.0
     constraints = {_EXCESS: float(excess)} if excess > 0 else {}
     return create_trial(state=state, values=values, intermediate_values=errors, constraints=constraints, **given)
-
-
-def _suggest(trial: optuna.Trial, knob: Knob) -> Value:
-    if isinstance(knob, Categorical):
-        return cast(Value, trial.suggest_categorical(knob.name, knob.choices))
-    if isinstance(knob, Integer):
-        return trial.suggest_int(knob.name, knob.low, knob.high, step=knob.step, log=knob.log)
-    return trial.suggest_float(knob.name, knob.low, knob.high, step=knob.step, log=knob.log)

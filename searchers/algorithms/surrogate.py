@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from search_spaces.knobs import Categorical, Knob, Value
+from search_spaces.knobs import Categorical, Knob, Value, ordered
 
 LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Distances over which the correlation falls to 1/e."""
@@ -31,7 +31,7 @@ class Encoding:
 
     def __init__(self, knobs: Sequence[Knob]) -> None:
         self._knobs = knobs
-        self._ordered = np.array([not isinstance(knob, Categorical) or _numbers(knob) for knob in knobs], dtype=bool)
+        self._ordered = np.array([ordered(knob) for knob in knobs], dtype=bool)
         self._places = [_places(knob) for knob in knobs]
 
     def rows(self, vectors: Sequence[Mapping[str, Value]]) -> Any:
@@ -46,10 +46,10 @@ class Encoding:
     def distances(self, a: Any, b: Any) -> Any:
         """(n, m) distances between the rows of a (n, knobs) and b (m, knobs)."""
         total = np.zeros((len(a), len(b)))
-        for i, ordered in enumerate(self._ordered):
+        for i, in_order in enumerate(self._ordered):
             x, y = a[:, i, None], b[None, :, i]
             differ = (x != y) & ~(np.isnan(x) & np.isnan(y))
-            if ordered:
+            if in_order:
                 gap = np.nan_to_num(np.abs(x - y), nan=1.0)
                 total += np.where(differ, 0.5 + 0.5 * gap, 0.0)
             else:
@@ -129,11 +129,7 @@ def _likelihood(kernel: Kernel, distances: Any, targets: Any) -> float:
 def _places(knob: Knob) -> dict[Value, float] | tuple[float, float]:
     """Position by value; the range of a number of many values or without steps."""
     if isinstance(knob, Categorical):
-        values = sorted(knob.choices, key=float) if _numbers(knob) else list(knob.choices)
+        values = sorted(knob.choices, key=float) if ordered(knob) else list(knob.choices)
         return {value: i / max(len(values) - 1, 1) for i, value in enumerate(values)}
     low, high = (float(end) for end in knob.ends())
     return (low, high) if high > low else (low - 1, low)
-
-
-def _numbers(knob: Categorical) -> bool:
-    return all(isinstance(choice, (int, float)) and not isinstance(choice, bool) for choice in knob.choices)
