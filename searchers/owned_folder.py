@@ -12,6 +12,8 @@ from filelock import FileLock, Timeout
 
 HEAD = ("schema", "version", "id")
 """Keys of the file that says what a folder is of, before those that its results depend on."""
+LOCK = ".lock"
+"""File in the folder that is locked by the process that writes to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class OwnedFolder:
     def __init__(self, path: Path, kind: Kind) -> None:
         self.path = path
         self._kind = kind
-        self._lock = FileLock(path / ".lock")
+        self._lock = FileLock(path / LOCK)
 
     def own(self) -> None:
         """Make the folder or take it over.

@@ -13,9 +13,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from searchers.interrupt import INTERRUPTED
+from searchers.owned_folder import LOCK
 from searchers.tracking.ledger import Told, read
 from searchers.tracking.wandb_folder import Known, WandbFolder
 
+_WAIT = 120.0
+"""Seconds for the process of a search that has ended, which may still be writing what it was told last."""
 USAGE = "usage: python -m searchers.tracking.upload run=FOLDER, where FOLDER is that of a search, such as runs/NAME"
 
 
@@ -38,16 +41,27 @@ def upload(run: Path) -> int:
     """Send the search in a run folder; returns 0 where W&B has everything then, else 1.
 
     Raises:
-        ValueError: no search that was tracked with W&B is there, or it is running.
+        ValueError: no search that was tracked with W&B is there, it is running, or another process is sending it.
         Exception: nobody is logged in, or the server cannot be reached or refuses.
     """
     folder = WandbFolder(run)
     known = folder.known()
+    if _held(run):
+        raise ValueError(f"run={run}: its search is running; upload it once it has ended")
     try:
-        with FileLock(folder.path / ".lock", timeout=0):
+        with FileLock(folder.path / ".lock", timeout=_WAIT):
             return _upload(folder, known)
     except Timeout:
-        raise ValueError(f"run={run}: its search is running; upload it once it has ended") from None
+        raise ValueError(f"run={run}: another process has been sending it for {_WAIT:g} s; try again later") from None
+
+
+def _held(run: Path) -> bool:
+    """Whether a search is running in a run folder."""
+    try:
+        with FileLock(run / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _upload(folder: WandbFolder, known: Known) -> int:

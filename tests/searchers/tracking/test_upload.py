@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from searchers.owned_folder import LOCK
 from searchers.tracking.ledger import FINISH, Ledger
 from searchers.tracking.upload import USAGE, main
 from searchers.tracking.wandb_folder import Known, WandbFolder
@@ -32,11 +34,26 @@ def test_a_run_without_tracking_is_refused(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_search_that_is_running_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = WandbFolder(tmp_path)
-    folder.open(KNOWN)
-    with FileLock(folder.path / ".lock"):
+    WandbFolder(tmp_path).open(KNOWN)
+    with FileLock(tmp_path / LOCK):
         assert main([f"run={tmp_path}"]) == 2
     assert capsys.readouterr().err == f"error: run={tmp_path}: its search is running; upload it once it has ended\n"
+
+
+def test_the_process_of_a_killed_search_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = WandbFolder(tmp_path)
+    folder.open(KNOWN)
+    lock = FileLock(folder.path / ".lock", thread_local=False)
+    lock.acquire()
+    threading.Timer(0.3, lock.release).start()
+    assert main([f"run={tmp_path}"]) == 0
+    monkeypatch.setattr("searchers.tracking.upload._WAIT", 0.1)
+    with lock:
+        assert main([f"run={tmp_path}"]) == 2
+    message = f"error: run={tmp_path}: another process has been sending it for 0.1 s; try again later\n"
+    assert capsys.readouterr().err == message
 
 
 def test_nobody_is_logged_in(
