@@ -69,7 +69,9 @@ def run(
     try:
         sys.argv = [given[0], *_with_groups(rewrite(given[1:]), file)]
         hydra.main(str(file.parent), file.stem, version_base="1.3")(job)()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except yaml.YAMLError as error:
+        return _refuse(f"a configuration file is not valid YAML: {error}")
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         return _refuse(explain(error, file))
     finally:
         sys.argv = given
@@ -94,6 +96,8 @@ def instantiate(config: Config, *, plain: bool = False) -> Any:
         cause = error.__cause__
         if isinstance(cause, (ValueError, OSError)):
             raise cause from None
+        if isinstance(cause, OverflowError):
+            raise ValueError(f"{_full_key(error)}: a number in it is beyond all that are used: {cause}") from None
         if isinstance(cause, TypeError):
             raise ValueError(_wrong_keys(cause, _full_key(error))) from None
         if isinstance(cause, ImportError):
@@ -106,7 +110,7 @@ def explain(error: Exception, file: Path) -> str:
     """Hydra's message, with the near names where a name is unknown."""
     from hydra.errors import OverrideParseException
 
-    text = str(error)
+    text = str(error) or str(error.__cause__)
     if isinstance(error, OverrideParseException):
         return (
             f"cannot read {error.override!r}: write KEY=VALUE, such as trials=24 or budget.params=[100000,null]; "
@@ -114,6 +118,8 @@ def explain(error: Exception, file: Path) -> str:
         )
     if match := re.search(r"Could not override '([^']+)'", text):
         name = match[1]
+        if elsewhere := _key_of_others(name, file):
+            return elsewhere
         if name in _keys(file):
             group = name.partition(".")[0]
             return f"{name} takes a value or the keys that it has: what has others goes into a file in conf/{group}/"
@@ -186,6 +192,30 @@ def _near_keys(name: str, file: Path) -> str:
     return near or f"; groups are {', '.join(_groups(file)) or 'none'}"
 
 
+def _key_of_others(name: str, file: Path) -> str | None:
+    """The message for a key that other options of its group have, and the chosen one has not."""
+    for key, group in _groups(file).items():
+        if not name.startswith(f"{key}."):
+            continue
+        chosen, own, folder = _chosen(key, group), name.removeprefix(f"{key}."), file.parent / group.folder
+        having = [option for option in _options(folder) if _has(_load(folder / f"{option}.yaml"), own)]
+        if having and chosen not in having:
+            others = f"{', '.join(f'{key}={option}' for option in having)} {'has' if len(having) == 1 else 'have'} it"
+            return f"{key}={chosen} has no key {own}; {others}"
+    return None
+
+
+def _chosen(key: str, group: _Group) -> str:
+    """The option of a group that the command line asks for."""
+    given = [argument.partition("=") for argument in sys.argv[1:]]
+    options = [option for name, _, option in given if name.rpartition("@")[2] == key]
+    return options[-1] if options else group.default
+
+
+def _has(data: Any, key: str) -> bool:
+    return any(leaf == key or leaf.startswith(f"{key}.") for leaf in _leaves(data))
+
+
 def _unknown_option(file: Path, group: str, option: str) -> str:
     options = _options(file.parent / group)
     near = validation.did_you_mean(option, options)
@@ -195,7 +225,10 @@ def _unknown_option(file: Path, group: str, option: str) -> str:
 def _refuse(message: str) -> int:
     if os.environ.get("SEQCONV_TRACEBACK"):
         traceback.print_exc()
-    print("error:", " ".join(line.strip() for line in message.splitlines() if line.strip()), file=sys.stderr)
+    from searchers.redaction import redacted_text
+
+    one_line = " ".join(line.strip() for line in message.splitlines() if line.strip())
+    print("error:", redacted_text(one_line), file=sys.stderr)
     return 2
 
 

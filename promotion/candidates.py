@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from searchers.record import COMPLETED, DUPLICATE, PRUNED, TrialRecord, best_first
-from searchers.run_folder import RUN_FILE, read_run
+from searchers.run_folder import RUN_FILE, read_run, reading
 from seqconv import Architecture, read_architecture, validation
 from seqconv.networks.presets import PRESETS
 from seqconv.serialization import ARCHITECTURE_FILE
@@ -142,15 +142,19 @@ def _from_run(
 
     dataset = validation.has_keys(f"{path / RUN_FILE}: dataset", read_run(path)["dataset"], ("name",))
     about = {"run": path.resolve().name, "dataset": dataset["name"]}
-    records = read_records(path)
-    ranked = best_first(records)
-    if not ranked:
-        raise ValueError(f"run={run}: no trial has finished yet, so there is nothing to choose from")
-    found = ranked[: validation.integer("top", top)] if top is not None else []
-    if pareto is not None:
-        found += pareto_front(records, pareto)
-    found += [_pick(records, validation.integer("trials", number, low=0), run) for number in trials or ()]
-    return [_trial(record, about) for record in found]
+    with reading(f"run={run}"):
+        records = read_records(path)
+        ranked = best_first(records)
+        if not ranked:
+            raise ValueError(f"run={run}: no trial has finished yet, so there is nothing to choose from")
+        found = ranked[: validation.integer("top", top)] if top is not None else []
+        if pareto is not None:
+            if not any(record.feasible for record in ranked):
+                beyond = "no trial is within the limits of the search, so there is no front"
+                raise ValueError(f"run={run}: {beyond}; top=1 takes the best of the others")
+            found += pareto_front(records, pareto)
+        found += [_pick(records, validation.integer("trials", number, low=0), run) for number in trials or ()]
+        return [_trial(record, about) for record in found]
 
 
 def _trial(record: TrialRecord, about: Mapping[str, Any]) -> Candidate:
@@ -166,12 +170,12 @@ def _trial(record: TrialRecord, about: Mapping[str, Any]) -> Candidate:
 def _pick(records: Sequence[TrialRecord], number: int, run: str) -> TrialRecord:
     record = next((r for r in records if r.number == number), None)
     if record is not None and record.outcome == DUPLICATE:
-        return _pick(records, record.facts["duplicate_of"], run)
+        record = next((r for r in records if r.number == record.facts.get("duplicate_of")), record)
     if record is not None and record.outcome in (COMPLETED, PRUNED):
         return record
     finished = [r.number for r in best_first(list(records))]
     nearest = ", ".join(map(str, sorted(finished, key=lambda other: abs(other - number))[:8]))
-    problem = f"there is no trial {number}" if record is None else f"trial {number} is {record.outcome}"
+    problem = f"there is no trial {number}" if record is None else f"trial {record.number} is {record.outcome}"
     raise ValueError(f"run={run}: {problem}; the nearest finished ones are {nearest}")
 
 

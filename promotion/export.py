@@ -9,7 +9,7 @@ from pathlib import Path
 from promotion.export_request import PARETO, ExportRequest
 from promotion.exportable import Exportable
 from promotion.folder import PROMOTION_FILE
-from searchers.run_folder import RUN_FILE, check_writable
+from searchers.run_folder import RUN_FILE, check_writable, reading
 from seqconv import Architecture, Complexity, read_architecture
 from seqconv.networks.presets import FAMILIES, preset
 
@@ -48,7 +48,8 @@ def _find(request: ExportRequest) -> list[Exportable]:
     if (run / PROMOTION_FILE).is_file():
         from promotion.promoted import promoted
 
-        return [promoted(run, request.trial, request.stage)]
+        with reading(f"run={run}"):
+            return [promoted(run, request.trial, request.stage)]
     if not (run / RUN_FILE).is_file():
         there = f"no search or promotion there (neither {RUN_FILE} nor {PROMOTION_FILE})"
         raise ValueError(f"run={run}: {there}; run= takes a folder such as runs/NAME or promotions/NAME")
@@ -56,7 +57,8 @@ def _find(request: ExportRequest) -> list[Exportable]:
         raise ValueError(f"run={run}: is a search, which has no stages: leave stage out")
     from promotion.searched import searched
 
-    return searched(run, request.trial, request.cost)
+    with reading(f"run={run}"):
+        return searched(run, request.trial, request.cost)
 
 
 def _untrained(request: ExportRequest, architecture: Architecture, name: str, origin: dict[str, str]) -> Exportable:

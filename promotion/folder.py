@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from promotion.candidates import Candidate
+from promotion.config import STAGES
 from searchers.owned_folder import HEAD, Kind, OwnedFolder, fresh
+from searchers.redaction import redacted
 from searchers.run_folder import check_writable, differences, write_atomically
 from seqconv import Architecture, validation, write_architecture
 from seqconv.architecture import check_schema
@@ -48,6 +50,8 @@ class PromotionFolder(OwnedFolder):
     def open(self, identity: Mapping[str, Any], candidates: Sequence[Candidate], files: Mapping[str, Any]) -> None:
         """Make the folder or take it over, and write the files (name without .yaml to content) that describe it.
 
+        Passwords and keys in these files are left out.
+
         Raises:
             ValueError: another promotion is running in it, or it belongs to one of another identity.
             OSError: it cannot be written.
@@ -64,7 +68,7 @@ class PromotionFolder(OwnedFolder):
             if candidate.architecture is not None:
                 write_architecture(candidate.architecture, folder / ARCHITECTURE_FILE)
         for name, content in files.items():
-            write_atomically(self.path / f"{name}.yaml", to_yaml(content))
+            write_atomically(self.path / f"{name}.yaml", to_yaml(redacted(content)))
 
     def stage(self, candidate: str, stage: str) -> Path:
         """Folder of a candidate in a stage."""
@@ -120,7 +124,9 @@ def read_promotion(path: Path) -> Mapping[str, Any]:
     where = str(path / PROMOTION_FILE)
     description = read_yaml(path / PROMOTION_FILE)
     check_schema(where, description, SCHEMA, VERSION)
-    return validation.has_keys(where, description, (*HEAD, *_IDENTITY, "candidates"))
+    found = validation.has_keys(where, description, (*HEAD, *_IDENTITY, "candidates"))
+    validation.exact_keys(f"{where}: stages", found["stages"], (), STAGES)  # they name folders
+    return found
 
 
 def read_candidates(path: Path) -> list[Candidate]:

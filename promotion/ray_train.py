@@ -30,6 +30,7 @@ from torch.distributed import DistError
 
 from promotion.config import PromoteConfig
 from promotion.training import DIVERGED, FAILED, Failure, Training
+from searchers import ray_shared
 from searchers.ray_cluster import Share
 from training.full.data import FullData
 from training.full.image_files import ImageFiles
@@ -68,15 +69,18 @@ class RayMachine:
         say: where a line for the user goes.
 
     Raises:
-        ValueError: a cluster that cannot be reached, or that has less than one training asks for.
+        ValueError: a cluster that cannot be reached, that has less than one training asks for, or that does not share
+            the folder.
     """
 
     def __init__(self, config: PromoteConfig, folder: Path, say: Callable[[str], None]) -> None:
         self._share = ray_cluster.connect(
-            config.backend, config.resources, config.concurrency, processes=config.processes
+            config.backend, config.resources, config.concurrency, processes=config.processes, say=say
         )
+        self._room = ray_cluster.Room(self._share, say)
         self._processes, self._retries, self._say = config.processes, config.backend.retries, say
         self._scratch, self._wrote = folder.resolve() / SCRATCH, False
+        ray_shared.check_shared("out", folder)
 
     @property
     def cluster(self) -> str:
@@ -103,7 +107,7 @@ class RayMachine:
         waiting = [(training, 0) for training in reversed(trainings)]
         running: dict[Any, tuple[Training, int]] = {}
         while waiting or running:
-            while waiting and len(running) < self.concurrency:
+            while waiting and len(running) < self._room():
                 training, losses = waiting.pop()
                 running[self._begin(training, recipe, shared)] = training, losses
             for ref in ray.wait(list(running), timeout=WATCH_EVERY)[0]:

@@ -24,6 +24,7 @@ from promotion.results import COMPLETED, StageResults
 from promotion.training import DIVERGED, Failure, Machine, Training
 from searchers import environment
 from searchers.interrupt import INTERRUPTED, terminate_like_interrupt
+from searchers.redaction import redacted_text
 from searchers.study import read_records
 from seqconv import write_architecture
 from seqconv.realisation import side_by_side
@@ -230,7 +231,7 @@ def _name(config: PromoteConfig, chosen: Sequence[Candidate]) -> str:
 def _same_command(path: Path) -> str:
     """The command that goes on with this promotion."""
     kept = [argument for argument in sys.argv[1:] if not argument.startswith("out=")]
-    return shlex.join(["python", sys.argv[0], *kept, f"out={path}"])
+    return redacted_text(shlex.join(["python", sys.argv[0], *kept, f"out={path}"]))
 
 
 def _join_ray(config: PromoteConfig, path: Path, say: Callable[[str], None]) -> Machine:

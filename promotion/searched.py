@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from promotion.export_request import BEST, PARETO
 from promotion.exportable import Dataset, Exportable, Result
 from searchers.run_folder import RUN_FILE, read_run, trial_folder
 from seqconv import validation
+from training import levels
 from training.checkpoint import WEIGHTS_FILE
 
 _OF_THE_DATA = ("name", "classes", "resolution", "class_names", "mean", "std")
@@ -37,21 +39,28 @@ def searched(run: Path, trial: str | int, cost: str) -> list[Exportable]:
 def _exportable(candidate: Candidate, run: Path, about: Any, description: Any) -> Exportable:
     number, error = candidate.origin["trial"], candidate.proxy_error
     assert error is not None, "a candidate of a search has an error"
-    weights, seed = trial_folder(run, number) / WEIGHTS_FILE, description["seed"]
+    weights, recipe = trial_folder(run, number) / WEIGHTS_FILE, description["trial"]
+    no_weights = "the search kept none of it, because it was stopped early or is not among its best (keep_weights)"
+    if (width := recipe.get("width")) is not None:
+        no_weights = f"the search trained a network with {width:g} of its channels (trial.width)"
+    resolution, data = about["resolution"], dataset(about)
+    if recipe.get("resolution") is not None:
+        resolution = levels.at(recipe["resolution"], candidate.origin["epochs"])
+        data = replace(data, preparation=f"shrunk to {resolution}x{resolution} pixels, with antialiasing")
     return Exportable(
         name=candidate.name,
         architecture=candidate.architecture,
         classes=about["classes"],
-        resolution=about["resolution"],
-        weights=weights if weights.is_file() else None,
-        no_weights="the search kept none of it, because it was stopped early or is not among its best (keep_weights)",
-        dataset=dataset(about),
+        resolution=resolution,
+        weights=weights if width is None and weights.is_file() else None,
+        no_weights=no_weights,
+        dataset=data,
         result=Result(
             part="validation",
-            errors={seed: error},
-            seed=seed,
+            errors={description["seed"]: error},
+            seed=description["seed"],
             epochs=candidate.origin["epochs"],
-            recipe=description["trial"],
+            recipe=recipe,
         ),
         origin={"search": run.resolve().name, "trial": number},
     )

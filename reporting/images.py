@@ -35,6 +35,9 @@ def write_images(panels: Sequence[Panel], folder: Path, kind: str) -> list[Path]
     except ImportError:
         raise ValueError(f"format={kind} needs kaleido: pip install 'seqconv-nas[images]'; html needs none") from None
     files = [folder / f"{panel.name}.{kind}" for panel in panels]
+    for file in files:
+        if file.is_symlink():  # which would be followed
+            file.unlink()
     wanted = [
         {"fig": _titled(panel), "path": str(file), "opts": {"format": kind, "scale": _SCALE, **_size(panel)}}
         for panel, file in zip(panels, files, strict=True)

@@ -11,6 +11,8 @@ from reporting.style import duration, label, percent
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TRAINED, best_first
 from searchers.run_folder import differences
 
+BEYOND = ", beyond the limits as all are"
+"""Said of the best trial where the search has none within its limits."""
 _OUTCOMES = {
     COMPLETED: "trained to the end", PRUNED: "stopped early", RUNNING: "in training", FAILED: "failed",
     DUPLICATE: "duplicates", REFUSED: "refused",
@@ -25,7 +27,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     known = {
         "best error": "none yet"
         if best is None
-        else f"{percent(best.error)}, trial {best.number}, {best.epochs} epochs",
+        else f"{percent(best.error)}, trial {best.number}, {best.epochs} epochs{'' if best.feasible else BEYOND}",
         "trials": trials or "none yet",
         "time": _time(run),
         "search": ", ".join(filter(None, _search(run))),

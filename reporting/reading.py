@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
-
 from reporting.runs import ENDED, GOING, STOPPED, Run, Trial
-from reporting.salvage import records_of_table
+from searchers.owned_folder import in_use
 from searchers.record import RUNNING, TrialRecord
 from searchers.run_folder import RUN_FILE, read_run, trial_folder
+from searchers.salvage import records_of_table
 from searchers.study import JOURNAL, read_records
 from seqconv import Architecture, validation
 from seqconv.serialization import read_yaml
@@ -134,24 +133,9 @@ def _mapping(data: Any) -> Mapping[str, Any]:
 
 
 def _state(folder: Path, records: Sequence[TrialRecord]) -> str:
-    if _in_use(folder / ".lock"):
+    if in_use(folder):
         return GOING
     return STOPPED if any(record.outcome == RUNNING for record in records) else ENDED
-
-
-def _in_use(file: Path) -> bool:
-    """Whether a search has the folder; False too where one may not look."""
-    if not file.is_file():
-        return False
-    lock = FileLock(file)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    lock.release()
-    return False
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -28,7 +28,7 @@ def make_report(request: ReportRequest) -> list[str]:
     """Write what was asked for; returns lines for the user.
 
     Raises:
-        ValueError: no folder that can be read, or images without a browser.
+        ValueError: no folder that can be read, a link where the data should go, or images without a browser.
         OSError: a place that cannot be written.
     """
     folders = request.folders
@@ -83,13 +83,16 @@ def _sections(runs: Sequence[Run], top: int) -> list[Section]:
     """All of them, in the order of the page; what goes wrong in one is said in its place."""
     from reporting.section import Section
     from reporting.sections import (  # isort: skip
-        best, cost, curves, failures, history, importance, knobs, outcomes, pareto, rungs, weights, windows,
+        best, cost, curves, failures, history, hypervolume, importance, knobs, outcomes, pareto, predictor, rungs,
+        weights, windows,
     )  # fmt: skip
 
     parts: list[tuple[str, Callable[[Sequence[Run]], Section]]] = [
         ("best", functools.partial(best.section, top=top)), ("history", history.section), ("pareto", pareto.section),
+        *([("hypervolume", hypervolume.section)] if any(len(run.objectives) > 1 for run in runs) else []),
         ("windows", windows.section), ("knobs", knobs.section), ("importance", importance.section),
-        ("curves", curves.section), ("rungs", rungs.section), ("weights", weights.section),
+        ("curves", curves.section), ("rungs", rungs.section), ("predictor", predictor.section),
+        ("weights", weights.section),
         ("outcomes", outcomes.section), ("failures", failures.section), ("cost", cost.section),
     ]  # fmt: skip
     made = []
@@ -115,10 +118,15 @@ def _write_tables(runs: Sequence[Run], sections: Sequence[Section], out: Path) -
     if (trials := of_trials([(run, trial) for run in runs for trial in run.trials])) is not None:
         frames["trials"] = trials
     folder = _folder_of(out)
+    if folder.is_symlink():
+        raise ValueError(
+            f"{folder}: is a link; the data of the page goes into a folder: remove it or pass out=PAGE.html"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in frames.items():
         for kind, write in (("csv", frame.to_csv), ("parquet", frame.to_parquet)):
             temporary = folder / f".{name}.{kind}.tmp"
+            temporary.unlink(missing_ok=True)  # a link of that name would be followed
             write(temporary, index=False)
             temporary.replace(folder / f"{name}.{kind}")
     return {name: [f"{folder.name}/{name}.{kind}" for kind in ("csv", "parquet")] for name in frames}

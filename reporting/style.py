@@ -40,6 +40,7 @@ TEMPLATE: dict[str, Any] = {
 _LABELS = {
     "error": "error", "params": "parameters", "macs": "multiply-adds", "serial_depth": "serial depth",
     "activation_bytes": "activation bytes", "latency": "latency in ms",
+    "energy": "energy in mJ",
 }  # fmt: skip
 _MANY = 300
 """Marks of a figure that are drawn smaller."""

@@ -75,9 +75,9 @@ def _otherwise(name: str, data: Mapping[str, Any]) -> Any:
     if "otherwise" in data:
         return _parse(name, data["otherwise"])
     field = _field(name)
-    if field not in _DEFAULTS:
+    if field not in DEFAULTS:
         raise ValueError(f"{name}: a knob with a condition needs otherwise, the value where that does not hold")
-    return _DEFAULTS[field]
+    return DEFAULTS[field]
 
 
 def _check_domain(name: str, knob: Knob) -> None:
@@ -123,6 +123,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "form": lambda value: validation.one_of("form", value, FORMS),
     "window": parse_pattern,
 }
-_DEFAULTS = {name: getattr(Stage(blocks=1, group_width=1), name) for name in ("window", "form", "subgroups")}
+DEFAULTS = {name: getattr(Stage(blocks=1, group_width=1), name) for name in ("window", "form", "subgroups")}
+"""What a stage has in a field that its space does not set."""
 STAGE_FIELDS = ("groups", "group_width", "window", "form", "subgroups")
 """What a stage of a space may set besides its blocks."""

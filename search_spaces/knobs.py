@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
@@ -18,6 +19,8 @@ from seqconv import validation
 Value = bool | int | float | str
 PROBES = 256
 """At most so many values of an integer or float knob are tried where all of them are meant."""
+MOST = 10**15
+"""Values that a knob has, and the largest integer among them; arithmetic is exact up to there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,8 @@ class Integer(_Knob):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ValueError(f"{self.name}: {name} must be an integer, got {value!r}")
+            if abs(value) > MOST:
+                raise ValueError(f"{self.name}: {name} must be from {-MOST:g} to {MOST:g}, got {value!r}")
         _check_range(self)
         if self.log and self.step != 1:
             raise ValueError(f"{self.name}: log takes no step, got step {self.step}")
@@ -180,7 +185,7 @@ class Float(_Knob):
         super().__post_init__()
         for name in ("low", "high", *(() if self.step is None else ("step",))):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value):
                 raise ValueError(f"{self.name}: {name} must be a finite number, got {value!r}")
             object.__setattr__(self, name, float(value))
         _check_range(self)
@@ -219,7 +224,7 @@ class Float(_Knob):
         Raises:
             ValueError: no number, out of range or between two steps.
         """
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value):
             at = float(value) if self.step is None else self._nearest(value)
             if self.low <= at <= self.high and math.isclose(at, value, rel_tol=1e-9, abs_tol=1e-12):
                 return at
@@ -291,7 +296,7 @@ def _listed(where: str, values: Any) -> tuple[Value, ...]:
     if not isinstance(values, (list, tuple)) or not values:
         raise ValueError(f"{where} must be a list with at least one value, got {values!r}")
     for i, value in enumerate(values):
-        if not isinstance(value, (bool, int, float, str)) or (isinstance(value, float) and not math.isfinite(value)):
+        if not isinstance(value, (bool, int, float, str)) or (not isinstance(value, str) and not _finite(value)):
             raise ValueError(f"{where} must be texts, finite numbers, true or false, got {value!r}")
         if any(same(value, earlier) for earlier in values[:i]):
             raise ValueError(f"{where} has {value!r} twice")
@@ -309,12 +314,19 @@ def _check_range(knob: Integer | Float) -> None:
     if knob.step <= 0:
         raise ValueError(f"{knob.name}: step must be above 0, got {knob.step}")
     low, high, step = _decimal(knob.low), _decimal(knob.high), _decimal(knob.step)
+    if (high - low) / step > MOST:
+        raise ValueError(f"{knob.name}: steps of {knob.step} from low {low} to high {high} are more than {MOST:g}")
     if (high - low) % step:
         last = low + (high - low) // step * step
         raise ValueError(
             f"{knob.name}: steps of {knob.step} from low {knob.low} do not reach high {knob.high}; "
             f"the nearest are {last} and {last + step}"
         )
+
+
+def _finite(value: float) -> bool:
+    """Whether a float holds it, which of an integer of 400 digits `math.isfinite` does not say."""
+    return abs(value) <= sys.float_info.max
 
 
 def _decimal(value: float) -> Decimal:

@@ -15,7 +15,7 @@ from search_spaces.genes import STAGE_FIELDS, Gene, parse_genes
 from search_spaces.knobs import Knob, Value, text
 from search_spaces.space import check_knobs, checked_values
 from seqconv import Architecture, Stage, Window, validation
-from seqconv.architecture import BASE_WIDTH
+from seqconv.architecture import BASE_WIDTH, MOST_CHANNELS
 
 MAX_STAGES = 4
 
@@ -129,6 +129,8 @@ class StagedSpace:
 def _width(product: int, first: int) -> int:
     if product % first:
         raise ValueError(f"a width of {product} / {first} is no integer: change widening or pyramid")
+    if product // first > MOST_CHANNELS:
+        raise ValueError(f"a width must be at most {MOST_CHANNELS:,} channels, got {product // first:,}")
     return product // first
 
 

@@ -13,6 +13,8 @@ from searchers.prefilter import Prefilter
 from searchers.schedulers import Scheduler, check_objectives
 from searchers.searcher import Searcher
 from searchers.tracking.tracker import TrackerConfig
+from searchers.warm_sources import check_sources
+from searchers.watchdog import TrialLimits
 from seqconv import validation
 from training.trial import TrialConfig
 
@@ -72,6 +74,8 @@ class RayBackend:
     """GPUs the local Ray may use; null is all."""
     retries: int = 2
     """How often a trial or training is started again, from its checkpoint, after a process of it died."""
+    wait: float = 0.0
+    """Seconds to wait for a running cluster to answer and to have room for one trial or training."""
 
     def __post_init__(self) -> None:
         _text("backend.address", self.address, "local, auto or host:port")
@@ -81,6 +85,9 @@ class RayBackend:
                 if self.address != "local":
                     raise ValueError(f"backend.{name} sizes a local Ray; backend.address is {self.address}")
         validation.integer("backend.retries", self.retries, low=0)
+        validation.number("backend.wait", self.wait, low=0)
+        if self.wait and self.address == "local":
+            raise ValueError("backend.wait waits for a running cluster; backend.address is local")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +112,12 @@ class SearchConfig:
     """What is minimised: error, or a list of it and others, see `searchers.objectives`."""
     limits: Mapping[str, float]
     """The most that a trial may measure, by name of an objective; known only once it was measured."""
+    trial_limits: Any
+    """What the process of a trial may take before it is ended: `searchers.watchdog.TrialLimits`, or its fields."""
+    warm_start: Any
+    """What to begin with: a run folder, an architecture file, a folder that holds one, a preset, or a list of these."""
+    warm_start_top: int | None
+    """How many of the best trials of each run folder in warm_start; null is all that have a result."""
     trials: int
     """Trials to train in all; duplicates are answered from the store and do not count."""
     seed: int
@@ -129,6 +142,12 @@ class SearchConfig:
         object.__setattr__(self, "objective", objectives.check(self.objective))
         object.__setattr__(self, "limits", objectives.check_limits(self.limits))
         check_objectives(self.scheduler, self.objective)
+        if not isinstance(self.trial_limits, TrialLimits):
+            fields = validation.exact_keys("trial_limits", self.trial_limits, (), ("timeout", "memory"))
+            object.__setattr__(self, "trial_limits", TrialLimits(**fields))
+        object.__setattr__(self, "warm_start", check_sources(self.warm_start))
+        if self.warm_start_top is not None:
+            validation.integer("warm_start_top", self.warm_start_top)
         validation.integer("trials", self.trials)
         validation.integer("seed", self.seed, low=0, high=2**32 - 1)
         if self.run is not None:

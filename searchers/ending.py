@@ -41,12 +41,18 @@ def print_best(console: Console, records: Sequence[TrialRecord], objectives: tup
     width = max(console.width, NARROW if console.is_terminal else FILE_WIDTH)
     for table in _tables(shown, objectives, wide=width >= WIDE):
         Console(file=console.file, width=width).print(table)
+    if beyond := [record for record in shown if not record.feasible]:
+        none = "none of all trials is within them" if len(beyond) == len(shown) else "ranked last"
+        console.print(f"beyond the limits, {none}: {', '.join(f'trial {record.number}' for record in beyond)}")
 
 
-def next_commands(folder: Path, objectives: tuple[str, ...]) -> list[str]:
-    """What to do with the results of a search: see them, train the best in full, take the best away."""
+def next_commands(folder: Path, records: Sequence[TrialRecord], objectives: tuple[str, ...]) -> list[str]:
+    """What to do with the results of a search: see them, train the best in full, take the best away.
+
+    Of several objectives the best are the front, where there is one.
+    """
     run = shlex.quote(f"run={folder}")
-    costs = [name for name in objectives if name != ERROR and name not in MEASURED]
+    costs = [name for name in objectives if name != ERROR and name not in MEASURED and front(records, objectives)]
     chosen = shlex.quote(f"pareto=[{','.join(costs)}]") if costs else "top=3"
     taken = f"trial=pareto cost={costs[0]}" if costs else "trial=best"
     return [

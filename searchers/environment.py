@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from searchers.redaction import redacted_text
+
 _PACKAGES = ("seqconv-nas", "torch", "torchvision", "ray", "optuna", "hydra-core", "wandb", "numpy", "pandas")
 
 
@@ -24,7 +26,7 @@ def describe(cluster: str, dataset_source: str) -> dict[str, Any]:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv),
+        "command": redacted_text(shlex.join(sys.argv)),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),

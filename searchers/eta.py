@@ -1,4 +1,4 @@
-"""How many epochs the trials of a search still take, from how long those so far went on."""
+"""How much of their training the trials of a search have still to go, from how long those so far went on."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ def survival(ended: Mapping[int, int], running: Sequence[int], epochs: int) -> l
     return shares
 
 
-def epochs_left(shares: Sequence[float], done: int | None) -> float:
-    """Epochs to be expected of a trial that has done so many and goes on, or, with None, that is yet to begin.
+def work_left(shares: Sequence[float], costs: Sequence[float], done: int | None) -> float:
+    """Work to be expected of a trial that has done so many epochs and goes on, or, with None, that is yet to begin.
 
     Args:
         shares: what `survival` returned.
+        costs: of each epoch, in whatever unit the work is counted.
         done: epochs of a trial among those `running`.
     """
-    if done is None:
-        return sum(shares)
-    if done >= len(shares):
+    if done is not None and done >= len(shares):
         return 0.0
-    return sum(shares[done:]) / shares[done]
+    going_on = 1.0 if done is None else shares[done]
+    rest = slice(done, None)
+    return sum(share * cost for share, cost in zip(shares[rest], costs[rest], strict=True)) / going_on

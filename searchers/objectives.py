@@ -7,7 +7,7 @@ for what only rank 0 dominates, and so on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -24,9 +24,10 @@ OBJECTIVES: Mapping[str, str] = {
     "serial_depth": "convolutions that follow each other",
     "activation_bytes": "bytes kept for the backward pass of one image",
     "latency": "milliseconds for a forward pass on the trial's device",
+    "energy": "millijoules of the GPU for a forward pass",
 }
 """Everything a search can minimise, with its unit."""
-MEASURED = ("latency",)
+MEASURED = ("latency", "energy")
 """Those that take a measurement, in the worker, before training."""
 
 
@@ -62,6 +63,22 @@ def check_limits(limits: Any) -> dict[str, float]:
         validation.one_of("limits", name, (ERROR, *MEASURED))
     given = {name: limit for name, limit in limits.items() if limit is not None}
     return {name: validation.number(f"limits.{name}", limit, low=0, open_low=True) for name, limit in given.items()}
+
+
+def measured_first(names: Collection[str], *, gpus: float) -> list[str]:
+    """Those of some objectives that take a measurement.
+
+    Args:
+        names: objectives, and what has a limit.
+        gpus: of a trial.
+
+    Raises:
+        ValueError: the energy, without a whole GPU, because the driver counts that of all its users.
+    """
+    if "energy" in names and gpus < 1:
+        found = f"a trial has {gpus:g} GPUs, see resources.gpu"
+        raise ValueError(f"energy is counted by the driver of an NVIDIA GPU, for the whole of it; {found}")
+    return [name for name in MEASURED if name in names]
 
 
 def ranks(vectors: Any) -> list[int]:
@@ -100,6 +117,8 @@ def hypervolume(vectors: Any, reference: Sequence[float]) -> float:
     point = np.asarray(reference, dtype=float)
     values = np.asarray(vectors, dtype=float).reshape(-1, len(point))
     inside = values[(values < point).all(axis=1)]
+    if len(point) > 2:  # below that, sorting is all there is to do
+        inside = inside[_undominated(inside)]
     return _volume(inside, point) if len(inside) else 0.0
 
 
@@ -123,17 +142,13 @@ def _rows(vectors: Any) -> Any:
 
 def _undominated(values: Any) -> Any:
     """Mask of the rows that no other row dominates, without a matrix of all pairs."""
-    mask = np.ones(len(values), dtype=bool)
-    # In lexicographic order, a row can only be dominated by those before it.
-    order = np.lexsort(values.T[::-1])
-    front = np.empty((0, values.shape[1]))
-    for i in order:
-        row = values[i]
-        no_worse, better = (front <= row).all(axis=1), (front < row).any(axis=1)
-        if (no_worse & better).any():
-            mask[i] = False
-        else:
-            front = np.vstack([front, row])
+    mask = np.zeros(len(values), dtype=bool)
+    # In lexicographic order, a row can only be dominated by those before it: the first one left never is.
+    left = np.lexsort(values.T[::-1])
+    while left.size:
+        row, others = values[left[0]], values[left[1:]]
+        mask[left[0]] = True
+        left = left[1:][~((row <= others).all(axis=1) & (row < others).any(axis=1))]
     return mask
 
 
@@ -145,6 +160,9 @@ def _volume(values: Any, point: Any) -> float:
     sliced = values[order]
     ends = np.append(sliced[1:, -1], point[-1])
     thickness = ends - sliced[:, -1]
+    if values.shape[1] == 2:
+        lengths = point[0] - np.minimum.accumulate(sliced[:, 0])
+        return float(lengths[thickness > 0] @ thickness[thickness > 0])
     return sum(
         float(height) * _volume(sliced[: i + 1, :-1], point[:-1]) for i, height in enumerate(thickness) if height > 0
     )

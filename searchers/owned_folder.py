@@ -90,6 +90,21 @@ class OwnedFolder:
         self._lock.release()
 
 
+def in_use(path: Path) -> bool:
+    """Whether a process has a folder; False too where one may not look."""
+    if not (path / LOCK).is_file():
+        return False
+    lock = FileLock(path / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
+
+
 def fresh(root: Path, name: str) -> Path:
     """A folder in `root` that is not there: the name, the time, and four digits for what begins in the same second."""
     return root / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"

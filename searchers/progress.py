@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from rich.console import Console
@@ -43,6 +43,7 @@ def open_progress(
     history: Iterable[TrialRecord],
     objectives: tuple[str, ...],
     gpus: bool,
+    costs: Sequence[float] = (),
 ) -> Progress:
     """The live view where `console` is a terminal that a person looks at, else lines.
 
@@ -54,8 +55,11 @@ def open_progress(
         history: the trials of the search that an earlier process knew of.
         objectives: what is minimised.
         gpus: whether trials are trained on GPUs.
+        costs: what each epoch of a trial costs against the others; equal ones where none are given.
     """
-    tally = Tally(trials=trials, epochs=epochs, concurrency=concurrency, history=history, objectives=objectives)
+    tally = Tally(
+        trials=trials, epochs=epochs, concurrency=concurrency, history=history, objectives=objectives, costs=costs
+    )
     if not _is_watched(console):
         return LineProgress(tally, lambda line: console.print(line, markup=False))
     return LiveView(console, tally, DeviceUse(gpus=gpus))

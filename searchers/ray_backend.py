@@ -5,10 +5,14 @@ Ray's own experiment state is thrown away: a search resumes from its store and i
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import logging
-import tempfile
+import shutil
+import socket
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,14 +24,19 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
-from searchers import ray_schedulers
+from searchers import ray_schedulers, run_folder, watchdog
 from searchers.config import TrainTrial
-from searchers.objectives import MEASURED
 from searchers.ray_cluster import Share
+from searchers.record import FOUND
 from searchers.schedulers import Scheduler
 from searchers.session import Session
+from searchers.watchdog import TrialLimits
 from seqconv import Architecture
+from training import memory
 from training.device import release_memory
+
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What the system says of a disk that takes nothing more: every other trial would meet the same."""
 
 
 def run(
@@ -36,7 +45,9 @@ def run(
     share: Share,
     scheduler: Scheduler,
     retries: int,
+    limits: TrialLimits,
     train: TrainTrial,
+    folder: Path,
     shared: Mapping[str, Any],
 ) -> None:
     """Run trials until the session is done or interrupted (SIGINT), then leave Ray.
@@ -46,17 +57,21 @@ def run(
         share: what `ray_cluster.connect` returned.
         scheduler: when to stop a trial early.
         retries: starts after a worker process died.
+        limits: what the process of a trial may take.
         train: runs in the workers.
+        folder: of the search; absolute.
         shared: keyword arguments of `train` that all trials have in common, sent once.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what Tune reports as errors reaches the session
-    searcher = SessionSearcher(session, share.concurrency)
+    searcher = SessionSearcher(session, ray_cluster.Room(share, session.progress.note))
     try:
         trainable = tune.with_resources(
-            tune.with_parameters(_train_and_report, train=train, share=share, shared=dict(shared)),
+            tune.with_parameters(
+                _train_and_report, train=train, share=share, limits=limits, folder=folder, shared=dict(shared)
+            ),
             {"cpu": share.cpu, "gpu": share.gpu},
         )
-        with tempfile.TemporaryDirectory(prefix="seqconv-tune-") as scratch:
+        with _scratch(folder) as scratch:
             tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
@@ -74,10 +89,14 @@ def run(
                 ),
                 run_config=tune.RunConfig(
                     name="search",
-                    storage_path=str(Path(scratch).resolve()),
+                    storage_path=str(scratch),
                     failure_config=tune.FailureConfig(max_failures=retries),
                     stop=NotWorthIt(searcher),
-                    callbacks=[LostWorkers(searcher, session.progress.note, retries)],
+                    callbacks=[
+                        LostWorkers(
+                            searcher, session.progress.note, retries, functools.partial(_verdict, folder, limits)
+                        )
+                    ],
                     verbose=0,
                 ),
             ).fit()
@@ -85,16 +104,44 @@ def run(
         ray_cluster.leave()
 
 
-def _train_and_report(config: dict[str, Any], *, train: TrainTrial, share: Share, shared: Mapping[str, Any]) -> None:
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Where Tune keeps what nobody reads; in the run folder, so that what a killed search left of it is removed."""
+    path = folder / ".tune"
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _train_and_report(
+    config: dict[str, Any],
+    *,
+    train: TrainTrial,
+    share: Share,
+    limits: TrialLimits,
+    folder: Path,
+    shared: Mapping[str, Any],
+) -> None:
     """In a worker. An exception of the training is a result, so that Ray retries nothing but a lost process."""
+    number = config["number"]
+    if not (folder / run_folder.RUN_FILE).is_file():
+        tune.report({"failure": f"{folder} is not there on {socket.gethostname()}: run= must be seen by every node"})
+        return
+    if (reason := _verdict(folder, limits, number)) is not None:
+        tune.report({"failure": reason})  # its process was ended: another one would come to the same
+        return
     architecture = Architecture.from_dict(config["architecture"])
     device, threads = "cuda" if share.gpu else "cpu", max(1, int(share.cpu))
-    trial = train(config["number"], architecture, device=device, threads=threads, **shared)
+    memory.limit(share.gpu)
+    trial = train(number, architecture, device=device, threads=threads, folder=folder, **shared)
     try:
-        for metrics in trial:
+        for metrics in watchdog.watched(trial, run_folder.trial_folder(folder, number), limits):
             tune.report(asdict(metrics))
-    except Exception:
-        tune.report({"failure": traceback.format_exc()})
+    except Exception as error:
+        kind = "halt" if isinstance(error, OSError) and error.errno in _NO_PLACE else "failure"
+        tune.report({kind: traceback.format_exc()})
     finally:
         # Reached too when the scheduler stops the trial, so that the worker's next one does not inherit its memory.
         trial.close()
@@ -102,17 +149,26 @@ def _train_and_report(config: dict[str, Any], *, train: TrainTrial, share: Share
         release_memory()
 
 
+def _verdict(folder: Path, limits: TrialLimits, number: int) -> str | None:
+    return watchdog.verdict(run_folder.trial_folder(folder, number), limits)
+
+
 class SessionSearcher(Searcher):
     """The session, spoken to in Ray Tune's words. Pickles as nothing, because the store is the state."""
 
-    def __init__(self, session: Session, concurrency: int) -> None:
+    def __init__(self, session: Session, room: Callable[[], int]) -> None:
         super().__init__(metric="validation_error", mode="min")
-        self._session, self._concurrency = session, concurrency
+        self._session, self._room = session, room
         self._numbers: dict[str, int] = {}
         self._failures: dict[str, str] = {}
+        self._again: list[Mapping[str, Any]] = []
 
     def suggest(self, trial_id: str) -> Any:
-        if len(self._session.running) >= self._concurrency:
+        if self._again:
+            config = self._again.pop(0)
+            self._numbers[trial_id] = config["number"]
+            return dict(config)
+        if len(self._session.running) >= self._room():
             return None
         assignment = self._session.propose()
         if assignment is None:
@@ -121,7 +177,9 @@ class SessionSearcher(Searcher):
         return {"number": assignment.number, "architecture": assignment.architecture.to_dict()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if "failure" in result:
+        if "halt" in result:
+            self._session.halt(result["halt"])
+        elif "failure" in result:
             self._failures[trial_id] = result["failure"]
         elif "epoch" in result:
             self._session.on_epoch(self._numbers[trial_id], result)
@@ -149,6 +207,11 @@ class SessionSearcher(Searcher):
         """A trial came to its end; `failure` is the reason where it failed."""
         self._session.on_end(self._numbers.pop(trial_id), failure=failure)
 
+    def again(self, trial_id: str, config: Mapping[str, Any]) -> None:
+        """A trial could not be begun; the next one that Tune asks for is this one."""
+        del self._numbers[trial_id]
+        self._again.append(config)
+
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing to save."""
 
@@ -159,14 +222,32 @@ class SessionSearcher(Searcher):
 class LostWorkers(Callback):
     """Tells of worker processes that died: in a line while there are retries, and after that as the trial's end."""
 
-    def __init__(self, searcher: SessionSearcher, say: Callable[[str], None], retries: int) -> None:
-        self._searcher, self._say, self._retries = searcher, say, retries
+    def __init__(
+        self,
+        searcher: SessionSearcher,
+        say: Callable[[str], None],
+        retries: int,
+        verdict: Callable[[int], str | None],
+    ) -> None:
+        self._searcher, self._say, self._retries, self._verdict = searcher, say, retries, verdict
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        if self._verdict(trial.config["number"]) is not None:
+            return  # its next process reports that at once
         again = f"starts again from its checkpoint ({trial.num_failures} of {self._retries} times)"
         self._say(f"trial {trial.config['number']:>4} lost its worker process and {again}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        if (verdict := self._verdict(trial.config["number"])) is not None:
+            self._searcher.end(trial.trial_id, verdict)
+            return
+        if trial.num_failures <= self._retries:
+            # Tune retries nothing that had not begun, as where the process that it was to reuse has died idle.
+            self._searcher.again(trial.trial_id, trial.config)
+            self._say(
+                f"trial {trial.config['number']:>4} was given a worker process that had died; it gets another one"
+            )
+            return
         reason = "its worker process died, as after an out-of-memory kill, or could not start"
         self._searcher.end(trial.trial_id, f"{trial.get_pickled_error()}\n{reason}, more often than backend.retries")
 
@@ -190,5 +271,5 @@ class NotWorthIt(Stopper):
         return {}
 
 
-def _measured(result: Mapping[str, Any]) -> dict[str, float]:
-    return {name: result[name] for name in MEASURED if name in result}
+def _measured(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in FOUND if result.get(name) is not None}

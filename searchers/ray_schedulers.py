@@ -154,9 +154,10 @@ class ParetoAsha(FIFOScheduler):
         if reached is None or trial.trial_id in reached:
             return str(TrialScheduler.CONTINUE)
         measures = {**self._measures(trial.config["number"]), ERROR: result[_ERROR]}
-        if not set(self._objectives) <= measures.keys():  # it has failed, which the session says at its end
+        values = [measures.get(name, math.nan) for name in self._objectives]
+        if not all(map(math.isfinite, values)):  # it has failed, which the session says at its end
             return str(TrialScheduler.CONTINUE)
-        reached[trial.trial_id] = [measures[name] for name in self._objectives]
+        reached[trial.trial_id] = values
         goes_on = place(list(reached.values())) <= (len(reached) - 1) / self._factor
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 

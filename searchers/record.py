@@ -17,6 +17,10 @@ DUPLICATE = "duplicate"
 REFUSED = "refused"
 TRAINED = (COMPLETED, PRUNED, FAILED)
 """Outcomes that count towards the number of trials asked for; a duplicate or a refused proposal costs no training."""
+REACH = "reach"
+"""The fact that says how many groups back each stage of a trained network reads, see `seqconv.reach`."""
+FOUND = (*MEASURED, REACH)
+"""Facts of an architecture that its trial finds out: a duplicate has them from there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,12 @@ def best_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     return sorted((r for r in records if r.outcome in (COMPLETED, PRUNED) and r.error is not None), key=place)
 
 
+def compared(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """The completed trials within the limits that have a value of every objective: what a front is chosen from."""
+    return [r for r in records if r.outcome == COMPLETED and r.feasible and set(objectives) <= r.measures().keys()]
+
+
 def front(records: Iterable[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """The completed trials within the limits that no other one dominates, by the first objective; equal ones once."""
-    complete = [r for r in records if r.outcome == COMPLETED and r.feasible and set(objectives) <= r.measures().keys()]
+    """The compared trials that no other one dominates, by the first objective; equal ones once."""
+    complete = compared(records, objectives)
     return [complete[i] for i in pareto_front([[r.measures()[name] for name in objectives] for r in complete])]

@@ -33,17 +33,19 @@ _COLUMNS = {
     "serial_depth": "Int64",
     "unread_groups": "Int64",
     "latency": "float64",
+    "energy": "float64",
     "seconds": "float64",
     "duplicate_of": "Int64",
     "started": "str",
     "finished": "str",
     "reason": "str",
+    "violations": "str",
     "errors": "str",
     "architecture": "str",
 }
 """Columns that every table has, with their types; the knobs follow."""
 _COSTS = ("params", "macs", "paper_flops", "activation_bytes", "serial_depth", "unread_groups")
-_OF_THE_BEST = ("dataset", "fingerprint", *_COSTS, *MEASURED, "seconds")
+_OF_THE_BEST = ("dataset", "fingerprint", *_COSTS, *MEASURED, "seconds", "violations")
 
 
 def to_frame(records: Sequence[TrialRecord]) -> DataFrame:
@@ -124,6 +126,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     row |= {"trial": record.number, "outcome": record.outcome, "error": record.error, "epochs": record.epochs}
     errors = {epoch: error if math.isfinite(error) else None for epoch, error in record.errors.items()}
     row["errors"] = json.dumps(errors)
+    row["violations"] = json.dumps(record.facts["violations"]) if "violations" in record.facts else None
     row["architecture"] = None if plan is None else Architecture.from_dict(plan).describe()
     return row | {f"knob.{name}": value for name, value in record.values.items()}
 

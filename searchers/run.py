@@ -14,21 +14,25 @@ from rich.console import Console
 
 from search_spaces.space import size
 from search_spaces.summary import check_budget, check_space, summarize
-from searchers import environment, proxy_trial, results, run_folder
+from searchers import environment, opening, proxy_trial, results, run_folder
 from searchers.algorithms.grid import Grid
 from searchers.config import SearchConfig, TrainTrial
 from searchers.ending import next_commands, print_best
 from searchers.interrupt import INTERRUPTED, terminate_like_interrupt
-from searchers.objectives import MEASURED
-from searchers.prefilter import prefiltered, scorer
+from searchers.objectives import measured_first
+from searchers.prefilter import make_scoring, prefiltered
 from searchers.progress import open_progress
 from searchers.record import RUNNING, TRAINED, TrialRecord
+from searchers.redaction import redacted_text
 from searchers.run_folder import RunFolder
 from searchers.schedulers import rungs
 from searchers.searcher import REMEMBERED, Problem, Propose
 from searchers.session import Session
 from searchers.study import TrialStore
+from searchers.warm_sources import read_sources
+from searchers.warm_start import warm
 from seqconv import Architecture, Complexity, measure
+from training import fidelity
 from training.data import ImageData, Split, split
 from training.trial import TrialConfig
 
@@ -55,27 +59,37 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
     assert trial.epochs is not None and trial.share is not None
     say(f"data: {data.source}")
     measured = {"resolution": data.resolution, "classes": data.classes}
-    for line in summarize(config.search_space, **measured).lines():
+    summary = summarize(config.search_space, **measured)
+    for line in summary.lines():
         say(line)
+    examples = [architecture for architecture, _ in (summary.smallest, summary.middle, summary.largest)]
+    fidelity.check_resolution(trial, data.resolution, examples)
     check_budget(config.search_space, config.budget, **measured)
     parts = split(data, validation=data.proxy.validation, share=trial.share, validation_limit=trial.validation_limit)
     cost = functools.lru_cache(REMEMBERED)(functools.partial(measure, resolution=data.resolution, classes=data.classes))
     problem = _problem(config, epochs=trial.epochs, cost=cost)
-    searcher = _searcher(config, problem, parts, classes=data.classes)
+    given = read_sources(config.warm_start, problem, top=config.warm_start_top)
+    searcher = warm(_searcher(config, problem, parts, classes=data.classes), problem, given.vectors)
+    for line in (*given.lines, *opening.unused_population(config.searcher, _trials(config))):
+        say(line)
     identity = _identity(config, data, parts, trial)
     path, exists = run_folder.choose(config.run, config.resume, identity)
     run_folder.check_identity(path, identity)
-    from searchers import ray_backend, ray_cluster
+    from searchers import ray_backend, ray_cluster, ray_shared
 
-    share = ray_cluster.connect(config.backend, config.resources, config.concurrency)
+    share = ray_cluster.connect(config.backend, config.resources, config.concurrency, say=say)
+    ray_shared.check_shared("run", path)
+    before_training = measured_first((*config.objective, *config.limits), gpus=share.gpu)
     folder = RunFolder(path)
     folder.open(identity, {"config": config.plain, "environment": environment.describe(share.cluster, data.source)})
     say(f"run: {path} ({'going on' if exists else 'new'}), {share.concurrency} trials at a time on {share.cluster}")
-    images = f"{len(parts.train_labels):,} images, validated on {len(parts.validation_labels):,}"
-    say(f"trial: {trial.epochs} epochs of {images}")
-    work = {"split": parts, "config": trial, "classes": data.classes, "folder": path.resolve(), "seed": config.seed,
-            "measured": [name for name in MEASURED if name in (*config.objective, *config.limits)]}  # fmt: skip
+    epochs, validated = fidelity.fidelities(trial, parts, epochs=trial.epochs), len(parts.validation_labels)
+    say(f"trial: {fidelity.describe(epochs, width=trial.width, validated=validated, side=data.resolution)}")
+    work = {"split": parts, "config": trial, "classes": data.classes, "seed": config.seed,
+            "measured": before_training}  # fmt: skip
     store = TrialStore(folder.path, config.search_space, config.objective)
+    for line in opening.outside_budget(store.records(), config.budget):
+        say(line)
     progress = open_progress(
         console,
         trials=_trials(config),
@@ -84,6 +98,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
         history=store.records(),
         objectives=config.objective,
         gpus=share.gpu > 0,
+        costs=fidelity.costs(epochs, validated),
     )
     try:
         session = Session(
@@ -115,7 +130,9 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
                 share=share,
                 scheduler=config.scheduler,
                 retries=config.backend.retries,
+                limits=config.trial_limits,
                 train=train_trial or proxy_trial.train_proxy,
+                folder=path.resolve(),
                 shared=work,
             )
     finally:
@@ -150,8 +167,8 @@ def _searcher(config: SearchConfig, problem: Problem, parts: Split, *, classes: 
         return searcher
     if isinstance(config.searcher, Grid):
         raise ValueError("prefilter chooses among several proposals, and searcher=grid makes one; random takes it")
-    score = scorer(config.prefilter, parts, classes=classes, seed=config.seed)
-    return prefiltered(searcher, problem, score, config.prefilter.ratio)
+    scoring = make_scoring(config.prefilter, problem, parts, classes=classes, seed=config.seed)
+    return prefiltered(searcher, problem, scoring, config.prefilter.ratio)
 
 
 def _filing(config: SearchConfig, folder: RunFolder, store: TrialStore) -> Callable[[], None]:
@@ -214,7 +231,7 @@ def _conclude(
     for line in remarks(folder.path, records) if remarks else ():
         say(line)
     if best is not None:
-        for line in next_commands(folder.path, config.objective):
+        for line in next_commands(folder.path, records, config.objective):
             say(line)
     return 0
 
@@ -222,7 +239,7 @@ def _conclude(
 def _same_command(path: Path) -> str:
     """The command that goes on with this run."""
     kept = [argument for argument in sys.argv[1:] if not argument.startswith(("run=", "resume="))]
-    return shlex.join(["python", sys.argv[0], *kept, f"run={path}", "resume=true"])
+    return redacted_text(shlex.join(["python", sys.argv[0], *kept, f"run={path}", "resume=true"]))
 
 
 def _flat_settings(config: SearchConfig) -> dict[str, Any]:

@@ -9,19 +9,22 @@
     best/, pareto/0007/ architecture.yaml and result.yaml of the best trial, of the front of several objectives
     report.html report/ what to look at, and the data behind it
     wandb/ tensorboard/ what a tracker keeps
+    damaged-TIME/       what doctor.py has replaced
 
 Tables and best/ can be made anew from the journal at any time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from searchers.objectives import ERROR
 from searchers.owned_folder import HEAD, Kind, OwnedFolder, fresh
+from searchers.redaction import redacted
 from seqconv import Architecture, validation, write_architecture
 from seqconv.architecture import check_schema
 from seqconv.serialization import read_yaml, to_yaml
@@ -47,6 +50,8 @@ class RunFolder(OwnedFolder):
     def open(self, identity: Mapping[str, Any], files: Mapping[str, Any]) -> None:
         """Make the folder or take it over, and write the files (name without .yaml to content) that describe it.
 
+        Passwords and keys in these files are left out.
+
         Raises:
             ValueError: another search is running in it, or it belongs to a search of another identity.
             OSError: it cannot be written.
@@ -57,7 +62,7 @@ class RunFolder(OwnedFolder):
             write_atomically(self.path / RUN_FILE, to_yaml({**_KIND.head(), **identity}))
         (self.path / "trials").mkdir(exist_ok=True)
         for name, content in files.items():
-            write_atomically(self.path / f"{name}.yaml", to_yaml(content))
+            write_atomically(self.path / f"{name}.yaml", to_yaml(redacted(content)))
 
     @property
     def group(self) -> str:
@@ -151,10 +156,21 @@ def read_run(path: Path) -> Mapping[str, Any]:
     return validation.has_keys(where, description, (*HEAD, "search_space", "dataset", "trial", "seed"))
 
 
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Inside, what content of another kind than ours raises is a ValueError that names `what` it stands in."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        raise ValueError(f"{what}: damaged, or not written by us: {type(error).__name__}: {error}") from error
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file whole or not at all."""
+    """Replace a text file whole or not at all; a link of that name too, and never the file that it leads to."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.unlink(missing_ok=True)
+    with temporary.open("x", encoding="utf-8") as file:
+        file.write(text)
     temporary.replace(path)
 
 

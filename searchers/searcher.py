@@ -20,8 +20,9 @@ from searchers.objectives import ERROR
 
 REMEMBERED = 100_000
 """Knob vectors whose fingerprints are kept in memory."""
-Propose = Callable[[History, np.random.Generator], Mapping[str, Value]]
-"""(history, generator) -> the next knob vector. The generator is made from the seed and the number of the trial."""
+Propose = Callable[[History, np.random.Generator], Mapping[str, Value] | None]
+"""(history, generator) -> the next knob vector, or None where it knows that no architecture is left to train. The
+generator is made from the seed and the number of the trial."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,6 +89,7 @@ class Session:
         self._training: dict[str, int] = {}
         self._waiting: dict[str, list[int]] = {}
         self._waited: dict[int, float] = {}
+        self._tracked: dict[int, float] = {}
 
     @property
     def done(self) -> bool:
@@ -102,24 +103,32 @@ class Session:
         """
         wasted = self._wasted() if self._due else 0
         while self._due:
-            resumed = bool(self._orphans)
-            blind = wasted >= RUT and wasted % 2 == 0
-            assignment = self._adopt(self._orphans.pop(0)) if resumed else self._ask(blind=blind)
+            if self._orphans:
+                assignment = self._adopt(self._orphans.pop(0))
+            elif (values := self._proposal(blind=wasted >= RUT and wasted % 2 == 0)) is not None:
+                assignment = self._ask(values)
+            else:
+                self.stopped = f"no new architecture within the budget is left in the space{self._nearest()}"
+                break
             if assignment is not None:
                 self.running[assignment.number] = time.monotonic()
                 return assignment
             wasted += 1
-            if wasted >= GIVE_UP or (not self.problem.space.knobs and not resumed):
-                self.stopped = f"no new architecture within the budget in the last {wasted:,} proposals"
+            if wasted >= GIVE_UP:
+                last = f"in the last {wasted:,} proposals"
+                self.stopped = f"no new architecture within the budget {last}{self._nearest()}"
         return None
 
-    def on_measured(self, number: int, measured: Mapping[str, float]) -> None:
-        """What was measured of a trial before its training. What was measured before a restart stays as it is."""
+    def on_measured(self, number: int, measured: Mapping[str, Any]) -> None:
+        """What was measured of a trial, before its training or of its trained weights.
+
+        What was measured before a restart stays as it is.
+        """
         facts = self.history[number].facts
         self.store.note(number, {name: value for name, value in measured.items() if name not in facts})
         self._put(self.store.record(number))
 
-    def beyond_limits(self, number: int, measured: Mapping[str, float]) -> bool:
+    def beyond_limits(self, number: int, measured: Mapping[str, Any]) -> bool:
         """Whether a trial that measures so is not worth training. What was measured before a restart stays as it is."""
         facts = self.history[number].facts
         return bool(self._excess({name: facts.get(name, value) for name, value in measured.items()}))
@@ -131,7 +140,12 @@ class Session:
         self._waited.setdefault(number, max(0.0, time.monotonic() - self.running[number] - spent))
         if new:
             self.progress.epoch(self._put(self.store.record(number)))
-            self.tracker.log(number, metrics)
+            self._track(number, self.tracker.log, metrics)
+
+    def halt(self, reason: str) -> None:
+        """Start nothing more and end what runs, through no fault of the trials: they stay open for a resumed search."""
+        self.failed = True
+        self.stopped = f"{reason.strip().splitlines()[-1]}; once that is mended, the same command goes on"
 
     def on_end(self, number: int, *, failure: str | None = None) -> None:
         """A trial came to its end: failed for the reason given, completed, or stopped by the scheduler before that."""
@@ -145,6 +159,7 @@ class Session:
         failure = failure or self._useless(record)
         outcome = FAILED if failure else COMPLETED if record.epochs >= self.problem.epochs else PRUNED
         facts: dict[str, Any] = {"seconds": round(seconds, 3), "waited": round(self._waited.pop(number, seconds), 3)}
+        facts |= {"tracked": round(self._tracked.pop(number, 0.0), 6)}
         facts |= {"reason": failure} if failure else {}
         self._count(
             self._put(self.store.finish(number, outcome, facts, {} if failure else self._excess(record.measures())))
@@ -163,10 +178,14 @@ class Session:
         self.history.put(record)
         return record
 
-    def _ask(self, *, blind: bool) -> Assignment | None:
-        """Propose a trial and open it; None where it needs no training, and was answered."""
+    def _proposal(self, *, blind: bool) -> dict[str, Value] | None:
+        """What the searcher proposes, or one that draws at random; None where nothing is left."""
         generator = np.random.default_rng(np.random.SeedSequence([self.seed, len(self.history)]))
-        values = dict((self._blind if blind else self.searcher)(self.history, generator))
+        values = (self._blind if blind else self.searcher)(self.history, generator)
+        return None if values is None else dict(values)
+
+    def _ask(self, values: Mapping[str, Value]) -> Assignment | None:
+        """Open a trial for a proposal; None where it needs no training, and was answered."""
         judged = self._judge(values)
         if judged.architecture is None or judged.reason:
             reason = {"reason": judged.reason}
@@ -226,9 +245,10 @@ class Session:
         if record.error is None:
             return "the trial ended without a result"
         measures = record.measures()
-        for name in self.problem.objectives:
+        for name in dict.fromkeys((*self.problem.objectives, *self.limits)):
             if name not in measures:
-                return f"the trial reported no {name}, which the search minimises"
+                needed = "minimises" if name in self.problem.objectives else "limits"
+                return f"the trial reported no {name}, which the search {needed}"
             if not math.isfinite(measures[name]):
                 return f"{'validation error' if name == ERROR else name} {measures[name]} after {record.epochs} epochs"
         return None
@@ -237,6 +257,12 @@ class Session:
         """The limits that are broken, by how much of the limit."""
         excess = {name: measures[name] / limit - 1 for name, limit in self.limits.items() if name in measures}
         return {name: value for name, value in excess.items() if value > 0}
+
+    def _nearest(self) -> str:
+        """Where trials were measured and none is within the limits, what the nearest of them came to."""
+        known = [measures for record in self.history if (measures := record.measures()).keys() & self.limits.keys()]
+        nearest = min((self._excess(measures) for measures in known), key=lambda x: sum(x.values()), default={})
+        return f"; at the nearest, {_over(nearest, self.limits)}" if nearest else ""
 
     def _answers(self, record: TrialRecord) -> bool:
         """Whether a later proposal of that architecture needs no training: its result, or a limit it breaks, is known.
@@ -265,10 +291,18 @@ class Session:
     def _answered(self, record: TrialRecord) -> None:
         self.progress.end(self._put(record))
         self._track_start(record)
+        self._tracked.pop(record.number)
         self.tracker.finish(record.number, self._summary(record))
 
     def _track_start(self, record: TrialRecord) -> None:
-        self.tracker.start(record.number, {**record.values, **{name: record.facts[name] for name in _TRACKED}})
+        config = {**record.values, **{name: record.facts[name] for name in _TRACKED}}
+        self._track(record.number, self.tracker.start, config)
+
+    def _track(self, number: int, tell: Callable[[int, Mapping[str, Any]], None], told: Mapping[str, Any]) -> None:
+        """Tell the tracker, and count the seconds for the trial."""
+        begin = time.perf_counter()
+        tell(number, told)
+        self._tracked[number] = self._tracked.get(number, 0.0) + time.perf_counter() - begin
 
     def _count(self, record: TrialRecord) -> None:
         self._trained += record.outcome in TRAINED

@@ -15,19 +15,27 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_spaces.knobs import Value
 from search_spaces.space import SearchSpace
+from searchers import journal
 from searchers.distributions import parameters
 from searchers.objectives import ERROR
-from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
+from searchers.record import COMPLETED, DUPLICATE, FAILED, FOUND, PRUNED, REFUSED, RUNNING, TrialRecord
+from seqconv.architecture import check_schema
 
 JOURNAL = "study.journal"
-_STUDY, _END, _NAMELESS = "search", "end", "constraints"
-_STATES = {
+SCHEMA = "seqconv.study"
+VERSION = 1
+END, NUMBER = "end", "number"
+"""Facts that the store adds: what is said of the end, and which trial it is, should a line before it be lost."""
+STUDY = "search"
+"""Name of the study in Optuna."""
+_SCHEMA, _NAMELESS = "schema", "constraints"
+STATES = {
     COMPLETED: TrialState.COMPLETE,
     PRUNED: TrialState.PRUNED,
     FAILED: TrialState.FAIL,
@@ -42,21 +50,19 @@ class TrialStore:
         folder: run folder, which holds the journal; made by this class where it is missing.
         space: whose knob values the trials have.
         objectives: what is minimised; completed trials have a value for each.
+
+    Raises:
+        ValueError: a journal that is damaged, or of a newer release.
     """
 
     def __init__(self, folder: Path, space: SearchSpace, objectives: Sequence[str] = (ERROR,)) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._knobs, self._objectives = space.knobs, tuple(objectives)
         self._storage = _open_journal(folder / JOURNAL)
-        study = optuna.create_study(
-            storage=self._storage, study_name=_STUDY, directions=["minimize"] * len(objectives), load_if_exists=True
-        )
-        if study.metric_names is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                study.set_metric_names(list(objectives))
-        self._study = self._storage.get_study_id_from_name(_STUDY)
+        begin_study(self._storage, self._objectives)
+        self._study = self._storage.get_study_id_from_name(STUDY)
         self._ids = [trial._trial_id for trial in self._storage.get_all_trials(self._study, deepcopy=False)]
+        _check_trials(folder, self._storage)
 
     def begin(self, values: Mapping[str, Value], facts: Mapping[str, Any]) -> TrialRecord:
         """Open a trial, which is to be trained."""
@@ -75,8 +81,8 @@ class TrialStore:
         known, end = _split_end(facts, REFUSED)
         return self._add(
             create_trial(
-                state=_STATES[REFUSED],
-                user_attrs=known | {_END: end},
+                state=STATES[REFUSED],
+                user_attrs=known | {END: end},
                 **_constraints(violations),
                 **self._parameters(values),
             )
@@ -84,12 +90,11 @@ class TrialStore:
 
     def duplicate(self, values: Mapping[str, Value], facts: Mapping[str, Any], original: TrialRecord) -> TrialRecord:
         """Note a proposal that is answered with what is known of the ended trial of the same fingerprint."""
-        end = {"duplicate_of": original.number, "outcome": DUPLICATE}
         return self._add(
             create_trial(
-                state=_STATES[original.outcome],
+                state=STATES[original.outcome],
                 values=self._values(original, original.outcome),
-                user_attrs={**facts, _END: end},
+                user_attrs={**facts, END: _answer(original)},
                 intermediate_values=dict(original.errors),
                 **_constraints(original.facts.get("violations", {})),
                 **self._parameters(values),
@@ -125,15 +130,15 @@ class TrialStore:
         """
         self._constrain(number, violations or {})
         values = self._values(self.record(number), outcome)
-        return self._close(number, {**(facts or {}), "outcome": outcome}, values, _STATES[outcome])
+        return self._close(number, {**(facts or {}), "outcome": outcome}, values, STATES[outcome])
 
     def finish_duplicate(self, number: int, original: TrialRecord) -> TrialRecord:
         """Answer an open trial with what is known of the ended trial of the same fingerprint."""
         for epoch, error in sorted(original.errors.items()):
             self.report(number, epoch, error)
         self._constrain(number, original.facts.get("violations", {}))
-        end = {"duplicate_of": original.number, "outcome": DUPLICATE}
-        return self._close(number, end, self._values(original, original.outcome), _STATES[original.outcome])
+        values = self._values(original, original.outcome)
+        return self._close(number, _answer(original), values, STATES[original.outcome])
 
     def record(self, number: int) -> TrialRecord:
         """One trial."""
@@ -144,7 +149,7 @@ class TrialStore:
         return [_record(trial) for trial in self._storage.get_all_trials(self._study, deepcopy=False)]
 
     def _load(self) -> optuna.Study:
-        return optuna.load_study(study_name=_STUDY, storage=self._storage)
+        return optuna.load_study(study_name=STUDY, storage=self._storage)
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._storage.get_trial(self._ids[number])
@@ -168,30 +173,93 @@ class TrialStore:
         self._storage.set_trial_system_attr(trial._trial_id, _NAMELESS, list(violations.values()))
 
     def _add(self, trial: FrozenTrial) -> TrialRecord:
+        trial.set_user_attr(NUMBER, len(self._ids))
         self._ids.append(self._storage.create_new_trial(self._study, template_trial=trial))
         return self.record(len(self._ids) - 1)
 
     def _close(self, number: int, end: dict[str, Any], values: list[float] | None, state: TrialState) -> TrialRecord:
         """What is said of the end is one entry, which counts only once the trial is closed: a kill may come between."""
-        self.note(number, {_END: end})
+        self.note(number, {END: end})
         self._storage.set_trial_state_values(self._ids[number], state, values)
         return self.record(number)
+
+
+class _SealedFile(JournalFileBackend):
+    """The journal file; every line that is written has its checksum."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        super().append_logs([{**log, journal.CHECKSUM: journal.checksum(log)} for log in logs])
 
 
 def read_records(folder: Path) -> list[TrialRecord]:
     """All trials of a run folder, also while its search is running.
 
     Raises:
-        ValueError: a folder without a journal, or a damaged one.
+        ValueError: a folder without a journal, a damaged one, or one of a newer release.
     """
-    if not (folder / JOURNAL).is_file():
+    path = folder / JOURNAL
+    if not path.is_file():
         raise ValueError(f"{folder}: no {JOURNAL} there; run= takes the folder of a search, such as runs/NAME")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study = optuna.load_study(study_name=_STUDY, storage=_read_journal(folder / JOURNAL))
-    except KeyError:  # killed before its first entry
+    return _records(path, _read_journal(path))
+
+
+def records_of(storage: BaseStorage) -> list[TrialRecord]:
+    """All trials of a storage, by number; none where a kill came before its first entry.
+
+    Raises:
+        ValueError: it was written by a newer release.
+    """
+    if not storage.get_all_studies():
         return []
+    study = optuna.load_study(study_name=STUDY, storage=storage)
+    check_version(study.user_attrs)
     return [_record(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def begin_study(storage: BaseStorage, objectives: Sequence[str]) -> None:
+    """Write what stands before the first trial, where it is not there.
+
+    Raises:
+        ValueError: it was written by a newer release.
+    """
+    study = optuna.create_study(
+        storage=storage, study_name=STUDY, directions=["minimize"] * len(objectives), load_if_exists=True
+    )
+    check_version(study.user_attrs)
+    if _SCHEMA not in study.user_attrs:
+        study.set_user_attr(_SCHEMA, {"schema": SCHEMA, "version": VERSION})
+    if study.metric_names is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(list(objectives))
+
+
+def check_version(facts: Mapping[str, Any]) -> None:
+    """Refuse what a newer release wrote, by what is noted of the study; the first releases noted nothing.
+
+    Raises:
+        NewerVersion: as its name says.
+        ValueError: what is noted is of something else.
+    """
+    if _SCHEMA in facts:
+        check_schema(JOURNAL, facts[_SCHEMA], SCHEMA, VERSION)
+
+
+def _records(path: Path, storage: JournalStorage) -> list[TrialRecord]:
+    try:
+        return records_of(storage)
+    except (AttributeError, AssertionError, LookupError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _check_trials(folder: Path, storage: JournalStorage) -> None:
+    """A journal that has lost its end would be gone on with in folders of other trials."""
+    path = folder / JOURNAL
+    trials = len(_records(path, storage))
+    numbers = [int(entry.name) for entry in (folder / "trials").glob("*") if entry.name.isdecimal()]
+    if beyond := [number for number in numbers if number >= trials]:
+        raise _damaged(path, ValueError(f"it ends before trial {min(beyond)}, which has a folder"))
 
 
 def _open_journal(path: Path) -> JournalStorage:
@@ -210,16 +278,37 @@ def _open_journal(path: Path) -> JournalStorage:
 
 
 def _read_journal(path: Path) -> JournalStorage:
+    content = path.read_bytes() if path.exists() else b""
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except ValueError as error:
-        raise ValueError(f"{path}: damaged, put back a copy or begin anew with another run=: {error}") from None
+        journal.check_seals(content)
+        storage = JournalStorage(_SealedFile(str(path)))
+    except OSError:
+        raise
+    except Exception as error:  # Optuna raises whatever comes of an entry that it cannot read
+        problem = journal.first_problem(content)
+        raise _damaged(path, ValueError(problem) if problem else error) from None
+    if b"\n" in content and [study.study_name for study in storage.get_all_studies()] != [STUDY]:
+        raise _damaged(path, ValueError("the line that begins the study is missing"))
+    return storage
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    plain = type(error) in (LookupError, ValueError)  # those of this module say it all
+    reason = str(error) if plain else f"{type(error).__name__} {error}".strip()
+    doctor = f"look at it with python doctor.py run={path.parent}"
+    return ValueError(f"{path}: damaged, {doctor}, put back a copy or begin anew with another run=: {reason}")
 
 
 def _constraints(violations: Mapping[str, float]) -> dict[str, Any]:
     """Of a trial that is made in one piece; a list without names too, which is what the dashboard shows."""
     known = dict(violations)
     return {"constraints": known, "system_attrs": {_NAMELESS: list(known.values())}} if known else {}
+
+
+def _answer(original: TrialRecord) -> dict[str, Any]:
+    """What is said of the end of a duplicate."""
+    found = {name: original.facts[name] for name in FOUND if name in original.facts}
+    return {**found, "duplicate_of": original.number, "outcome": DUPLICATE}
 
 
 def _split_end(facts: Mapping[str, Any], outcome: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -230,12 +319,19 @@ def _split_end(facts: Mapping[str, Any], outcome: str) -> tuple[dict[str, Any], 
 
 def _record(trial: FrozenTrial) -> TrialRecord:
     facts = dict(trial.user_attrs)
-    end = facts.pop(_END, {})
+    end = facts.pop(END, {})
+    if (number := facts.pop(NUMBER, trial.number)) != trial.number:
+        raise LookupError(f"trial {number} stands where trial {trial.number} should")
     ended = trial.state.is_finished()
+    if ended and "outcome" not in end:
+        raise LookupError(f"how trial {trial.number} ended is missing")
     facts |= {key: value for key, value in end.items() if ended and key != "outcome"}
     if violations := {name: x for name, x in trial.constraints.items() if x > 0 and not name.isdigit()}:
         facts["violations"] = violations
-    for key, moment in (("started", trial.datetime_start), ("finished", trial.datetime_complete)):
+    started, finished = trial.datetime_start, trial.datetime_complete
+    if started is not None and finished is not None:
+        finished = max(started, finished)  # a clock may be set back meanwhile
+    for key, moment in (("started", started), ("finished", finished)):
         facts[key] = None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
     return TrialRecord(
         number=trial.number,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from searchers.eta import epochs_left, survival
+from searchers.eta import survival, work_left
 from searchers.record import RUNNING, TRAINED, TrialRecord, best_first, front
 
 
@@ -27,9 +27,9 @@ class Running:
         """Seconds since it began."""
         return time.monotonic() - self.since
 
-    def left(self, each: float, shares: Sequence[float]) -> float:
-        """Seconds to be expected of it, where an epoch takes `each`; see `eta.epochs_left`."""
-        return max(0.0, epochs_left(shares, self.record.epochs) * each - (time.monotonic() - self.reported))
+    def left(self, shares: Sequence[float], seconds: Sequence[float]) -> float:
+        """Seconds to be expected of it, where each epoch takes so many; see `eta.work_left`."""
+        return max(0.0, work_left(shares, seconds, self.record.epochs) - (time.monotonic() - self.reported))
 
 
 class Tally:
@@ -41,6 +41,7 @@ class Tally:
         concurrency: trials at a time.
         history: the trials that ended before this process began; open ones are begun again.
         objectives: what is minimised.
+        costs: what each epoch of a trial costs against the others; equal ones where none are given.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Tally:
         concurrency: int,
         history: Iterable[TrialRecord],
         objectives: tuple[str, ...],
+        costs: Sequence[float] = (),
     ) -> None:
+        self._costs = costs or [1.0] * epochs
         self.trials, self.epochs, self.objectives = trials, epochs, objectives
         self._concurrency = concurrency
         self._outcomes: Counter[str] = Counter()
         self._ended_after: Counter[int] = Counter()
-        self._epochs_ended, self._seconds_ended = 0, 0.0
+        self._work_ended, self._seconds_ended = 0.0, 0.0
         self._best: list[TrialRecord] = []
         self._front: list[TrialRecord] = []
         self._running: dict[int, Running] = {}
@@ -120,12 +123,12 @@ class Tally:
     @property
     def left(self) -> float | None:
         """Seconds until the search is done, if it goes on like so far; None before a trial ended with a result."""
-        if not self._epochs_ended:
+        if not self._work_ended:
             return None
-        each = self._seconds_ended / self._epochs_ended
+        seconds = [cost * self._seconds_ended / self._work_ended for cost in self._costs]
         shares = survival(self._ended_after, [r.record.epochs for r in self._running.values()], self.epochs)
-        of_running = [running.left(each, shares) for running in self._running.values()]
-        to_begin = [epochs_left(shares, None) * each] * (self.trials - self.trained - len(of_running))
+        of_running = [running.left(shares, seconds) for running in self._running.values()]
+        to_begin = [work_left(shares, seconds, None)] * (self.trials - self.trained - len(of_running))
         # The last trials do not fill all places: the longest of them takes as long as it takes.
         expected = [*of_running, *to_begin, 0.0]
         return max(sum(expected) / self._concurrency, max(expected))
@@ -136,7 +139,7 @@ class Tally:
             return
         self._ended_after[record.epochs] += 1
         if (seconds := record.facts.get("seconds")) is not None:
-            self._epochs_ended += record.epochs
+            self._work_ended += sum(self._costs[: record.epochs])
             self._seconds_ended += seconds
         self._best = best_first([*self._best, record])[:1]
         self._front = front([*self._front, record], self.objectives)

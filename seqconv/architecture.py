@@ -25,6 +25,9 @@ BASE_WIDTH = {"cifar": 16, "imagenet": 64}
 PYRAMID = {"cifar": (1, 2, 4), "imagenet": (1, 2, 4, 8)}
 """Relative widths of the stages of each network family where an architecture gives none."""
 FORMS = ("plain", "bottleneck")
+MOST_STAGES, MOST_BLOCKS, MOST_CHANNELS, MOST_GROUPS, MOST_STEPS = 8, 1024, 1 << 14, 512, 1 << 14
+"""Stages, and blocks in all of them; channels of a stage; groups of a layer; groups of all layers of the blocks. Beyond
+any network, but within what is read, compared and built in seconds: a file of unknown origin keeps nobody waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +100,8 @@ class Architecture:
 
     Raises:
         ValueError: a widening that leaves no whole number of channels, a width that does not split into whole groups,
-            naming the stage, its width and the divisors allowed, or a pattern that is not defined for the groups of a
-            layer, naming the stage.
+            naming the stage, its width and the divisors allowed, a pattern that is not defined for the groups of a
+            layer, naming the stage, or more of anything than any network has.
     """
 
     stages: tuple[Stage, ...]
@@ -118,6 +121,8 @@ class Architecture:
         object.__setattr__(self, "widening", _widening(self.widening, self.family))
         if not self.stages or len(self.stages) != len(self.pyramid):
             raise ValueError(f"pyramid needs one entry a stage, got {list(self.pyramid)} for {len(self.stages)} stages")
+        _at_most("stages", len(self.stages), MOST_STAGES)
+        _at_most("blocks in all stages", sum(stage.blocks for stage in self.stages), MOST_BLOCKS)
         for p in self.pyramid:
             validation.integer("pyramid entry", p)
         if any(wider <= p for p, wider in itertools.pairwise(self.pyramid)):
@@ -126,7 +131,10 @@ class Architecture:
         for p in self.pyramid:
             if base * p % self.pyramid[0]:
                 raise ValueError(f"width {base} * {p} / {self.pyramid[0]} is no integer: change widening or pyramid")
+        _at_most("channels of the last stage", self.widths[-1], MOST_CHANNELS)
         self._check_groups()
+        steps = sum(2 * stage.blocks * groups for stage, groups in zip(self.stages, self.groups, strict=True))
+        _at_most("steps in all blocks", steps, MOST_STEPS)
         self._check_patterns()
 
     def _check_groups(self) -> None:
@@ -137,6 +145,7 @@ class Architecture:
             for growth in growths[number - 1 : number]:
                 totals[f"the {growth} channels by which stage {number + 1} is wider"] = growth
             _divides(f"stage {number}: group_width", stage.group_width, totals)
+            _at_most(f"groups of stage {number}", max(totals.values()) // stage.group_width, MOST_GROUPS)
 
     def _check_patterns(self) -> None:
         for number, (stage, sizes) in enumerate(zip(self.stages, self._layer_sizes(), strict=True), start=1):
@@ -222,20 +231,26 @@ class Architecture:
         )
 
 
+class NewerVersion(ValueError):
+    """A document that a newer release wrote."""
+
+
 def check_schema(where: str, data: Any, schema: str, version: int) -> None:
     """Refuse a document of another schema or of a version newer than this code reads.
 
     Comes before any check of other keys, which a newer version may have added.
 
     Raises:
-        ValueError: naming what stands there and what is read.
+        NewerVersion: as its name says.
+        ValueError: another schema; naming what stands there and what is read.
     """
     validation.has_keys(where, data, ("schema", "version"))
     if data["schema"] != schema:
         raise ValueError(f"{where}: schema must be {schema!r}, got {data['schema']!r}")
     found = validation.integer(f"{where}: version", data["version"])
     if found > version:
-        raise ValueError(f"{where}: version {found} is newer than {version}, the newest this release reads: upgrade it")
+        readable = f"{version}, the newest this release reads: upgrade it"
+        raise NewerVersion(f"{where}: version {found} is newer than {readable}")
 
 
 def _widening(value: Any, family: str) -> float:
@@ -259,6 +274,11 @@ def _divides(what: str, divisor: int, totals: Mapping[str, int]) -> None:
         if total % divisor:
             allowed = ", ".join(map(str, _divisors(math.gcd(*totals.values()))))
             raise ValueError(f"{what} must divide {of}, got {divisor}; allowed are {allowed}")
+
+
+def _at_most(what: str, found: int, most: int) -> None:
+    if found > most:
+        raise ValueError(f"{what} must be at most {most:,}, got {found:,}")
 
 
 def _divisors(number: int) -> list[int]:

@@ -26,6 +26,8 @@ MODEL_VERSION = 2
 ARCHITECTURE_FILE, MODEL_FILE, WEIGHTS_FILE = "architecture.yaml", "model.yaml", "model.safetensors"
 _WEIGHTS_FILES = {1: "model.pt", 2: WEIGHTS_FILE}
 """By version of the model folder."""
+MOST_CLASSES, MOST_VALUES = 1_000_000, 1 << 28
+"""Logits of a model that is loaded, and parameters of one that has none with it."""
 
 
 def read_architecture(preset_or_file: str | Path) -> Architecture:
@@ -57,21 +59,24 @@ def load(folder: str | Path) -> nn.Module:
     """
     folder = Path(folder)
     description = read_model(folder)
-    if description.get("timm") is None:
-        from seqconv.networks.build import build
-
-        described_by = _existing(folder / ARCHITECTURE_FILE)
-        model: nn.Module = build(_parsed(described_by, Architecture.from_dict), classes=description["classes"])
-    else:
-        described_by = folder / MODEL_FILE
+    own = description.get("timm") is None
+    described_by = _existing(folder / ARCHITECTURE_FILE) if own else folder / MODEL_FILE
+    architecture = _parsed(described_by, Architecture.from_dict) if own else None
+    weights = None if description["weights"] is None else _existing(folder / description["weights"])
+    try:
+        state = None if weights is None else read_weights(weights)
+        held = sum(value.numel() for value in (state or {}).values())
+    except Exception as error:  # what is raised depends on what the file holds instead
+        raise _other_weights(weights, described_by, error) from error
+    if architecture is None:
         model = _timm_model(described_by, description["timm"], description["classes"])
-    if description["weights"] is not None:
-        weights = _existing(folder / description["weights"])
-        try:
-            model.load_state_dict(read_weights(weights))
-        except Exception as error:  # what is raised depends on what the file holds instead
-            reason = textwrap.shorten(str(error), width=300)
-            raise ValueError(f"{weights}: not the weights of {described_by}: {reason}") from error
+    else:
+        model = _built(described_by, architecture, description["classes"], held)
+    try:
+        if state is not None:
+            model.load_state_dict(state)
+    except Exception as error:
+        raise _other_weights(weights, described_by, error) from error
     return model.eval()
 
 
@@ -92,7 +97,7 @@ def check_model(data: Any) -> Mapping[str, Any]:
     """
     check_schema("model", data, MODEL_SCHEMA, MODEL_VERSION)
     model = validation.has_keys("model", data, ("classes", "weights"))
-    validation.integer("model: classes", model["classes"])
+    validation.integer("model: classes", model["classes"], high=MOST_CLASSES)
     validation.one_of("model: weights", model["weights"], (None, _WEIGHTS_FILES[model["version"]]))
     if not isinstance(model.get("timm", ""), str):
         raise ValueError(f"model: timm must be the name of a model of timm's, got {model['timm']!r}")
@@ -107,16 +112,17 @@ def to_yaml(data: Any) -> str:
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The plain data in a YAML file: no tags, no objects.
+    """The plain data in a YAML file: no tags, no objects, and no more of it than `seqconv.bounded_yaml` reads.
 
     Raises:
-        ValueError: text that is no YAML, naming the file and the line.
+        ValueError: text that is no YAML, or more than any file of ours holds, naming the file and the line.
     """
-    import yaml
+    from seqconv.bounded_yaml import load
 
+    path = Path(path)
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return load(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from None
 
 
@@ -145,11 +151,33 @@ def read_weights(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def _built(described_by: Path, architecture: Architecture, classes: int, held: int) -> nn.Module:
+    """The network, unless it takes memory for values by the thousand million of which the folder holds none."""
+    import torch
+
+    from seqconv.networks.build import build
+
+    with torch.device("meta"):
+        needed = sum(value.numel() for value in build(architecture, classes=classes).state_dict().values())
+    if needed > max(held, MOST_VALUES):
+        raise ValueError(
+            f"{described_by}: its network has {needed:,} values, of which the folder holds {held:,}; without them at "
+            f"most {MOST_VALUES:,} are made"
+        )
+    return build(architecture, classes=classes)
+
+
+def _other_weights(weights: Path | None, described_by: Path, error: Exception) -> ValueError:
+    return ValueError(f"{weights}: not the weights of {described_by}: {textwrap.shorten(str(error), width=300)}")
+
+
 def _timm_model(described_by: Path, name: str, classes: int) -> nn.Module:
     try:
         import timm
     except ImportError:
         raise ValueError(f"{described_by}: {name} is a model of timm's, which is needed: pip install timm") from None
+    if not timm.is_model(name):  # others it would get from the network, or from anywhere on this machine
+        raise ValueError(f"{described_by}: timm {timm.__version__} has no model {name!r}")
     try:
         return timm.create_model(name, num_classes=classes)
     except RuntimeError as error:

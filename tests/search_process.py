@@ -33,6 +33,8 @@ SMALL = (
 """Epochs of a fraction of a second."""
 PATIENCE = 240
 """Seconds after which a search in a test counts as hung."""
+UNSHARE = ("unshare", "--mount", *(() if os.getuid() == 0 else ("--user", "--map-root-user")))
+"""Runs a command whose mounts no other process sees."""
 
 
 class Search:
@@ -174,7 +176,7 @@ def under_way(finished: int, epochs: int = 1) -> Callable[[list[TrialRecord]], b
 
 def timeless(record: TrialRecord) -> dict[str, object]:
     """A record without when and how fast it was."""
-    of_time = ("started", "finished", "seconds", "waited")
+    of_time = ("started", "finished", "seconds", "waited", "tracked")
     facts = {name: value for name, value in record.facts.items() if name not in of_time}
     return {
         "number": record.number,
@@ -201,16 +203,54 @@ def free_port() -> int:
 @contextlib.contextmanager
 def ray_cluster(cpus: int = 2) -> Iterator[str]:
     """Address of a Ray cluster of several processes on this machine."""
-    folder = Path(tempfile.mkdtemp(prefix="seqconv-ray-"))
     port = free_port()
-    start = ["--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false", f"--temp-dir={folder}"]
-    command = [str(Path(sys.executable).parent / "ray"), "start", *start, "--disable-usage-stats"]
+    with ray_node("--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false"):
+        yield f"127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def ray_node(*start: str, hides: Sequence[Path] = ()) -> Iterator[int]:
+    """A node of a Ray cluster on this machine, as the session that its processes are of.
+
+    Args:
+        start: arguments of `ray start`.
+        hides: folders that are empty on this node, which takes leave to make mounts.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="seqconv-ray-"))
+    command = [str(Path(sys.executable).parent / "ray"), "start", *start, f"--temp-dir={folder}"]
+    command.append("--disable-usage-stats")
+    if hides:
+        mounts = "".join(f"mount -t tmpfs none {shlex.quote(str(folder))} && " for folder in hides)
+        command = [*UNSHARE, "sh", "-c", mounts + shlex.join(command)]
+    # What a node finds by itself, such as the trials that tests make up; what is sent to it comes first.
+    environment = clean_environment() | {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
     starter = subprocess.Popen(
-        command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
         assert starter.wait(PATIENCE) == 0, shlex.join(command)
-        yield f"127.0.0.1:{port}"
+        yield starter.pid
+        leave(starter.pid)
     finally:
         kill_all(starter.pid)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def raylet(node: int) -> int | None:
+    """Pid of the process that is the node of this session."""
+    return next((pid for pid, command in session(node).items() if "/raylet/raylet " in command), None)
+
+
+def leave(node: int) -> None:
+    """Have a node leave its cluster, which would notice the loss only after some time."""
+    if (pid := raylet(node)) is None:
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while raylet(node) is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def can_hide() -> bool:
+    """Whether this process has leave to make mounts that others do not see."""
+    return subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode == 0

@@ -35,7 +35,7 @@ class Begun(BaseException):
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Calls `main` as `python search.py ...` would, in an empty folder and without Ray."""
-    share = SimpleNamespace(cluster="", concurrency=1)
+    share = SimpleNamespace(cluster="", concurrency=1, gpu=0)
     for name in ("ray_backend", "ray_cluster"):
         module = SimpleNamespace(connect=lambda *_, **__: share)
         monkeypatch.setitem(sys.modules, f"searchers.{name}", module)
@@ -230,6 +230,7 @@ def test_a_bug_in_a_constructor_is_not_taken_for_bad_input() -> None:
             "search_space.stage3.window={type: categorical, choices: [log]}",
             "search_space.stage3.window takes a value or the keys that it has: what has others goes into a file in",
         ),
+        ("searcher.fidelity=highest", "searcher=guided has no key fidelity; searcher=tpe has it"),
         ("xyzzy=1", "no configuration key or group 'xyzzy'; groups are search_space, searcher, scheduler, prefilter, "),
         ("+trails=3", "no configuration key 'trails'. See --help"),
         ("+trial.epoch=3", "no configuration key 'trial.epoch'. See --help"),
@@ -267,6 +268,45 @@ def test_a_bug_in_a_constructor_is_not_taken_for_bad_input() -> None:
 )  # fmt: skip
 def test_a_command_that_makes_no_configuration(refusal: Callable[..., str], argument: str, message: str) -> None:
     assert refusal(argument).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["searcher=random", "searcher.population=3"],
+            "searcher=random has no key population; searcher=cma_es, searcher=evolution, searcher=nsga2, "
+            "searcher=nsga3 have it",
+        ),
+        (["scheduler=none", "scheduler.grace_epochs=2"], "scheduler=none has no key grace_epochs; scheduler=asha, "),
+        (
+            ["search_space=dense", "search_space.stage1.window.high=1"],
+            "search_space=dense has no key stage1.window.high; search_space=windowed, search_space=windowed_small "
+            "have it",
+        ),
+    ],
+)
+def test_a_key_of_another_option(refusal: Callable[..., str], arguments: list[str], message: str) -> None:
+    assert refusal(*arguments).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("stage1: [", "a configuration file is not valid YAML: while parsing"),
+        ("name: !!python/object/apply:os.getcwd []", "a configuration file is not valid YAML: could not"),
+        ("12", "Invalid loaded object type: int"),
+        ("name: ${x", "no viable alternative at input '${x'"),
+        ("- 1", "search_space must be an option of its group"),
+    ],
+)
+def test_an_option_of_ones_own_that_cannot_be_read(
+    refusal: Callable[..., str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, content: str, message: str
+) -> None:
+    mine = tmp_path_factory.mktemp("conf")
+    (mine / "search_space").mkdir()
+    (mine / "search_space" / "mine.yaml").write_text(content)
+    assert refusal(f"--config-dir={mine}", "search_space=mine").startswith(message)
 
 
 def test_no_message_sends_the_reader_to_hydra(refusal: Callable[..., str]) -> None:
@@ -333,6 +373,40 @@ def test_a_searcher_or_scheduler_that_does_not_fit(
 
 
 SMALL = ("dataset=digits", "search_space=fixed", "trials=1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["warm_start=5"], "warm_start must be a run folder, an architecture file, a folder with an arch"),
+        (["warm_start_top=0"], "warm_start_top must be an integer at least 1, got 0"),
+        (["warm_start=[cifar_b_small,nowhere]"], "warm_start: nowhere: no such file or folder; it takes a run f"),
+        (
+            ["warm_start=cifar_plain"],
+            "warm_start: cifar_plain: not in search_space fixed: the space is of another network: W2 ",
+        ),
+        (
+            ["warm_start=cifar_b_small", "search_space=windowed_small"],
+            "warm_start: cifar_b_small: not in search_space windowed_small: widening is 2, and the space has 1",
+        ),
+    ],
+)
+def test_a_warm_start_that_does_not_fit(refusal: Callable[..., str], arguments: list[str], message: str) -> None:
+    assert refusal(*SMALL, *arguments).startswith(message)
+
+
+def test_what_a_search_begins_with_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def begin(*_: Any) -> None:
+        raise Begun
+
+    monkeypatch.setattr("searchers.run_folder.choose", begin)
+    with pytest.raises(Begun):
+        run(*SMALL, "searcher=evolution", "searcher.population=30", "warm_start=[cifar_b_small]")
+    lines = capsys.readouterr().out.splitlines()
+    assert "warm start: 1 architecture of cifar_b_small" in lines
+    assert any(line.startswith("note: searcher.population=30 is above the 1 trials of this search") for line in lines)
 
 
 def test_a_run_folder_that_cannot_be_used(
@@ -459,6 +533,7 @@ def test_the_groups_of_two_stages(run: Run) -> None:
         (["run=missing", "top=3"], "run=missing: no search there (run.yaml is missing); run= takes a folder such as"),
         (["recipe=cifr"], "no option 'cifr' in group recipe (did you mean cifar"),
         (["dataset=null"], "no option 'null' in group dataset; there are auto, cifar10, "),
+        (["dataset=digits", "dataset.root=a"], "cifar.dataset=digits has no key root; cifar.dataset=auto, "),
         (["recipe.epoch=3"], "no configuration key or group 'cifar.recipe.epoch' (did you mean cifar.recipe.epochs"),
         (["recipes=cifar"], "no configuration key or group 'recipes' (did you mean "),
         (["+recipe.epoch=3"], "no configuration key 'cifar.recipe.epoch'. See --help"),

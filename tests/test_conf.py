@@ -17,11 +17,13 @@ from promotion.config import PromoteConfig
 from promotion.export_request import ExportRequest
 from reporting.request import ReportRequest
 from searchers.config import SearchConfig
+from searchers.doctor.request import DoctorRequest
 
 CONF = Path(__file__).parents[1] / "conf"
 PRIMARY = {
     "search": SearchConfig,
     "report": ReportRequest,
+    "doctor": DoctorRequest,
     "promote": PromoteConfig,
     "export/export": ExportRequest,
 }

@@ -20,10 +20,12 @@ RAY = (
     "searchers/ray_cluster.py",
     "searchers/ray_backend.py",
     "searchers/ray_schedulers.py",
+    "searchers/ray_shared.py",
     "promotion/ray_train.py",
 )
 OPTUNA = (
     "searchers/study.py",
+    "searchers/replay.py",
     "searchers/distributions.py",
     *(f"searchers/algorithms/{name}.py" for name in ("optuna_mirror", "tpe", "gp", "nsga")),
     "reporting/importance.py",
@@ -49,12 +51,14 @@ LIVES_IN = {
     "omegaconf": (ENTRY,),
 }
 OPTIONAL = {
-    "yaml": ("seqconv/serialization.py",),
+    "yaml": ("seqconv/serialization.py", BOUNDED := "seqconv/bounded_yaml.py"),
     "safetensors": ("seqconv/serialization.py",),
     "matplotlib": ("seqconv/utilisation.py",),
     "timm": ("seqconv/serialization.py", REGISTERS := "seqconv/timm_models.py"),
 }
-"""What modules of seqconv use beside torch; inside the functions that need it, but for what registers models."""
+AT_THE_TOP = (BOUNDED, REGISTERS)
+"""What modules of seqconv use beside torch; inside the functions that need it, but for two that are of no use without.
+"""
 NOT_SHIPPED = ("tests", "experiments", "benchmarks")
 
 
@@ -115,7 +119,7 @@ def _refusal(path: str, home: str | None, found: Import) -> str | None:
     if home == "seqconv" and root not in {"seqconv", "torch", *sys.stdlib_module_names}:
         if path not in OPTIONAL.get(root, ()):
             return f"seqconv needs torch alone, not {root}"
-        if not found.in_function and path != REGISTERS:
+        if not found.in_function and path not in AT_THE_TOP:
             return f"{root} is imported inside the functions that need it"
     return None
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE = "checkpoint.pt", "metrics.csv", "model.pt"
+DAMAGED_FILE = f"{CHECKPOINT_FILE}.damaged"
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,7 +35,8 @@ class Checkpoint:
 
 
 def load(folder: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
-    """The checkpoint in `folder`, or None where there is none or its file is damaged, which is logged.
+    """The checkpoint in `folder`, or None where there is none or its file is damaged: that is logged, and the file kept
+    under another name.
 
     Raises:
         ValueError: the checkpoint of another trial, naming what differs.
@@ -49,7 +51,8 @@ def load(folder: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
         checkpoint = Checkpoint(**data)
     except Exception as error:  # what torch raises depends on which bytes are damaged
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        _LOG.warning("%s is damaged, training starts from scratch: %s", path, reason)
+        path.replace(path.with_name(DAMAGED_FILE))
+        _LOG.warning("%s is damaged, training starts from scratch, it is now %s: %s", path, DAMAGED_FILE, reason)
         return None
     _check_identity(path, checkpoint.identity, identity)
     return checkpoint

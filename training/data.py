@@ -6,11 +6,13 @@ Images are uint8 and NCHW: image, channel (red, green, blue), row, column.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from seqconv import validation as check
+from training import levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +100,17 @@ class Split:
     """Mean of each channel of the train part, for pixel values from 0 to 1."""
     std: tuple[float, float, float]
     """Standard deviation of each channel of the train part, for pixel values from 0 to 1."""
+    subsets: Mapping[float, np.ndarray] = field(default_factory=dict)
+    """Indices into the train part of what each smaller share has, where the share grows."""
 
 
 def split(
-    data: ImageData, *, validation: float = 0.1, share: float = 1.0, validation_limit: int | None = None, seed: int = 0
+    data: ImageData,
+    *,
+    validation: float = 0.1,
+    share: float | Mapping[int, float] = 1.0,
+    validation_limit: int | None = None,
+    seed: int = 0,
 ) -> Split:
     """Divide the training set by class into a train and a validation part; the test set is not looked at.
 
@@ -110,7 +119,8 @@ def split(
     Args:
         data: whose training set is divided.
         validation: share of the training set that is held out, above 0 and at most 0.5.
-        share: share of the rest that is trained on, in (0, 1].
+        share: share of the rest that is trained on, in (0, 1], or the shares by the epoch from which on they hold: the
+            train part is that of the last one, and its statistics hold for all.
         validation_limit: most images of the held-out part that are used; None for all.
         seed: of the split, apart from the seed of a search: results of different seeds stay comparable.
 
@@ -119,16 +129,18 @@ def split(
     """
     check.number("validation", validation, low=0, high=0.5, open_low=True)
     check.integer("split seed", seed, low=0)
-    _check_amounts(share, validation_limit)
+    shares = levels.values(share)
+    for amount in shares:
+        _check_amounts(amount, validation_limit)
     labels = data.train_labels
     order = stratified_order(labels, seed=seed)
     cut = round(validation * len(order))
     held_out, rest = order[:cut][:validation_limit], order[cut:]
     rest = rest[_even_order(labels[rest])]
-    train = np.sort(rest[: round(share * len(rest))])
+    train, *smaller = (np.sort(rest[: round(amount * len(rest))]) for amount in reversed(shares))
     held_out = np.sort(held_out)
     _check_classes("validation", labels[held_out], data, "raise validation or validation_limit")
-    _check_classes("train", labels[train], data, "raise share or lower validation")
+    _check_classes("train", labels[[train, *smaller][-1]], data, "raise share or lower validation")
     mean, std = channel_statistics(data.train_images[train])
     return Split(
         train_images=data.train_images[train],
@@ -137,6 +149,7 @@ def split(
         validation_labels=labels[held_out],
         mean=mean,
         std=std,
+        subsets=dict(zip(shares[-2::-1], (np.searchsorted(train, part) for part in smaller), strict=True)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Generator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ from seqconv.architecture import Architecture
 from training import checkpoint
 from training.checkpoint import Checkpoint
 from training.device import select
+from training.fidelity import check_resolution, fidelities
+from training.gpu_use import GpuUse
+from training.nvml import gpu
 from training.trainer import Diverged, EpochMetrics, Trainer
 
 if TYPE_CHECKING:
@@ -53,11 +56,13 @@ def train(
         threads: CPU threads that torch uses.
 
     Raises:
-        ValueError: an open field, too few images, a label outside the classes, a device that is not there, or a folder
-            with the checkpoint of another trial.
+        ValueError: an open field, too few images, a label outside the classes, a resolution that images or network do
+            not have, a share that the split does not have, a device that is not there, or a folder with the checkpoint
+            of another trial.
         Diverged: while iterating, once the loss is not finite.
     """
     epochs = _check(split, config, classes=classes, seed=seed, threads=threads)
+    check_resolution(config, split.train_images.shape[-1], [architecture])
     place = select(device)
     identity = _identity(architecture, split, config, classes=classes, seed=seed)
     saved = None
@@ -77,12 +82,14 @@ def train(
         trainer = Trainer(architecture, split, config, epochs=epochs, classes=classes, seed=seed, place=place)
         if saved is not None and saved.state is not None:
             trainer.load_state(saved.state)
-        while len(history) < epochs:
-            metrics = trainer.epoch(len(history) + 1)
-            history.append(asdict(metrics))
-            if folder is not None:
-                _write_files(folder, identity, history, trainer)
-            yield metrics
+        with GpuUse(gpu(place)) as use:
+            while len(history) < epochs:
+                metrics = trainer.epoch(len(history) + 1)
+                metrics = replace(metrics, **asdict(use.read()))
+                history.append(asdict(metrics))
+                if folder is not None:
+                    _write_files(folder, identity, history, trainer)
+                yield metrics
 
     return run()
 
@@ -102,15 +109,20 @@ def _check(split: Split, config: TrialConfig, *, classes: int, seed: int, thread
     validation.integer("classes", classes)
     validation.integer("seed", seed, low=0)
     validation.integer("threads", threads)
-    for name, labels, least in (("training", split.train_labels, 2), ("validation", split.validation_labels, 1)):
-        if len(labels) < least:
-            raise ValueError(f"at least {least} {name} images are needed, got {len(labels)}: raise trial.share")
-        if labels.min() < 0 or labels.max() >= classes:
-            found = f"{labels.min()} to {labels.max()}"
-            raise ValueError(f"{name} labels must be from 0 to {classes - 1} for {classes} classes, got {found}")
     if config.epochs is None or config.augment == "auto":
         field, value = ("epochs", "null") if config.epochs is None else ("augment", "auto")
         raise ValueError(f"trial.{field} is {value}: give a value, or take the data set's with TrialConfig.resolved")
+    fewest = min(fidelity.images for fidelity in fidelities(config, split, epochs=config.epochs))
+    counted = (
+        ("training", fewest, split.train_labels, 2),
+        ("validation", len(split.validation_labels), split.validation_labels, 1),
+    )
+    for name, images, labels, least in counted:
+        if images < least:
+            raise ValueError(f"at least {least} {name} images are needed, got {images}: raise trial.share")
+        if labels.min() < 0 or labels.max() >= classes:
+            found = f"{labels.min()} to {labels.max()}"
+            raise ValueError(f"{name} labels must be from 0 to {classes - 1} for {classes} classes, got {found}")
     return config.epochs
 
 

@@ -6,18 +6,25 @@ Shape suffixes: N batch, H height, W width, C channels.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqconv import measure
 from seqconv.architecture import Architecture
+from seqconv.narrowing import narrowed
 from seqconv.networks.build import build
-from training import augment, device, schedule
+from training import augment, device, memory, schedule
+from training.fidelity import Fidelity, fidelities
+from training.parts import Parts
+from training.resize import resized
 from training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -60,13 +67,20 @@ class EpochMetrics:
     images_per_second: float
     """Training images a second, building and validation not counted."""
     build_seconds: float | None = None
-    """Part of `seconds` before the first step after a start: network, optimizer, images to the device; else 0."""
+    """Part of `seconds` before the first step after a start: network, optimizer, images to the device; in an epoch that
+    has other images than the one before, these; else 0."""
     data_seconds: float | None = None
     """Part in which training waited for a batch: choosing, augmenting and normalising images."""
     train_seconds: float | None = None
     """Part in which it did anything else: forward, backward, optimizer."""
     evaluate_seconds: float | None = None
     """Part for batch norm's statistics and validation. None, like the other parts, where it was not measured."""
+    parts: int = 1
+    """Parts that a batch was computed in: more than one where the memory did not hold a whole one."""
+    gpu_utilisation: float | None = None
+    """Mean share of the epoch in which the GPU did anything, for any process, 0 to 1; None where nobody tells."""
+    gpu_joules: float | None = None
+    """Energy of the GPU in the epoch, for all processes; None where nobody counts."""
 
 
 class Trainer:
@@ -75,7 +89,7 @@ class Trainer:
     Args:
         architecture: what to train.
         split: images, labels and normalisation.
-        config: the recipe.
+        config: the recipe and the fidelity.
         epochs: how many there will be, which sets the learning rates.
         classes: number of logits.
         seed: of the initial weights, the order of the images, augmentation and dropout.
@@ -96,22 +110,19 @@ class Trainer:
         self.config, self.epochs, self.seed, self.place = config, epochs, seed, place
         self.watch = Stopwatch("build", "data", "train", "evaluate")
         self.watch.switch("build")
-        self.images, self.labels = device.hold(split.train_images, split.train_labels, place)
-        self.validation = device.hold(split.validation_images, split.validation_labels, place)
+        self.network, self.classes = narrowed(architecture, config.width), classes
+        self.split, self.fidelities = split, fidelities(config, split, epochs=epochs)
         self.mean, self.std = (torch.tensor(v, device=place) * 255 for v in (split.mean, split.std))
-        self.batch_size = min(config.batch_size, len(self.images))
-        self.steps = len(self.images) // self.batch_size
         self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.autocast_type = device.autocast_type(config.precision, place)
         if place.type == "cuda":
             torch.backends.cudnn.benchmark = True
         with device.seeded(device.derive(seed, 0), place):
-            self.model = build(architecture, classes=classes, dropout=config.dropout)
+            self.model = build(self.network, classes=classes, dropout=config.dropout)
         self.model.to(place).to(memory_format=self.layout)
         self.norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
-        generator = torch.Generator().manual_seed(device.derive(seed, 0))
-        chosen = torch.randperm(len(self.images), generator=generator).to(place)
-        self.norm_batches = torch.split(chosen, self.batch_size)[: min(config.norm_batches, self.steps)]
+        self.parts, self.evaluation_parts = Parts(), Parts()
+        self._hold(self.fidelities[0])
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=config.learning_rate,
@@ -120,7 +131,7 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        steps = self.steps * epochs
+        steps = sum(self._steps(fidelity) for fidelity in self.fidelities)
         # A closure over plain values: with a method, trainer and scheduler would keep each other alive.
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: schedule.factor(config.schedule, step, steps=steps, warmup=config.warmup)
@@ -132,13 +143,16 @@ class Trainer:
         Raises:
             Diverged: naming epoch, step, loss and learning rate.
         """
+        if self.fidelities[epoch - 1] != self.fidelity:
+            self.watch.switch("build")
+            self._hold(self.fidelities[epoch - 1])
         self.watch.switch("train")
         with device.seeded(device.derive(self.seed, epoch), self.place):
             train_loss, train_error, learning_rate = self._train(epoch)
         self.watch.switch("evaluate")
         if self.norm_batches:
-            self._measure_norms()
-        validation_loss, validation_error = self._evaluate()
+            self.parts.fit(self._measure_norms, self.batch_size)
+        validation_loss, validation_error = self.evaluation_parts.fit(self._evaluate, EVALUATION_BATCH[self.place.type])
         if not math.isfinite(validation_loss):
             raise Diverged(
                 f"validation loss is {validation_loss} after epoch {epoch} at learning rate {learning_rate:.3g}; "
@@ -158,6 +172,7 @@ class Trainer:
             data_seconds=data,
             train_seconds=train,
             evaluate_seconds=evaluate,
+            parts=self.parts.count,
         )
 
     def state(self) -> dict[str, Any]:
@@ -166,6 +181,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "parts": self.parts.count,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -173,6 +189,34 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        self.parts = Parts(state.get("parts", 1))  # older checkpoints have none
+
+    def _hold(self, fidelity: Fidelity) -> None:
+        """Have the images of a fidelity on the device, and those of them on which batch norm is measured chosen."""
+        split, side, self.fidelity = self.split, fidelity.resolution, fidelity
+        chosen: np.ndarray | slice = slice(None) if fidelity.share is None else split.subsets[fidelity.share]
+        images = resized(split.train_images[chosen], side)
+        self.images, self.labels = device.hold(images, split.train_labels[chosen], self.place)
+        self.validation = device.hold(resized(split.validation_images, side), split.validation_labels, self.place)
+        self.steps = self._steps(fidelity)
+        self.batch_size = min(self.config.batch_size, fidelity.images)
+        self.parts.count = max(self.parts.count, self._parts(side))
+        generator = torch.Generator().manual_seed(device.derive(self.seed, 0))
+        order = torch.randperm(fidelity.images, generator=generator).to(self.place)
+        self.norm_batches = torch.split(order, self.batch_size)[: min(self.config.norm_batches, self.steps)]
+
+    def _parts(self, side: int) -> int:
+        """In how many parts a batch should fit, so that neighbours on a GPU do not take turns in finding out."""
+        room = memory.available(self.place)
+        if math.isinf(room):
+            return 1
+        cost = measure(self.network, resolution=side, classes=self.classes, dropout=self.config.dropout)
+        size = 4 if self.autocast_type is None else 2
+        return memory.fewest_parts(cost, batch=self.batch_size, bytes_per_value=size, available=room)
+
+    def _steps(self, fidelity: Fidelity) -> int:
+        """Training steps of an epoch."""
+        return fidelity.images // min(self.config.batch_size, fidelity.images)
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised, augmented images and their labels, in an order of the epoch's own.
@@ -197,22 +241,33 @@ class Trainer:
         loss_sum = torch.zeros((), device=self.place)
         wrong = torch.zeros((), device=self.place, dtype=torch.int64)
         for step, (images, labels) in enumerate(self._awaited(self.batches(epoch)), start=1):
-            with self._autocast():
-                logits = self.model(images)
-                loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss, missed = self.parts.fit(functools.partial(self._gradients, images, labels), len(images))
             self.optimizer.step()
             learning_rate = float(self.scheduler.get_last_lr()[0])
             self.scheduler.step()
-            loss_sum += loss.detach()
-            wrong += (logits.detach().argmax(1) != labels).sum()
+            loss_sum += loss
+            wrong += missed
             if (step % CHECK_EVERY == 0 or step == self.steps) and not math.isfinite(loss_sum.item()):
                 raise Diverged(
                     f"training loss is {loss_sum.item()} at step {step} of {self.steps} in epoch {epoch} at learning "
                     f"rate {learning_rate:.3g}; lower trial.learning_rate"
                 )
         return loss_sum.item() / self.steps, wrong.item() / (self.steps * self.batch_size), learning_rate
+
+    def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward; returns the mean loss of a batch and how many of it were classified wrongly."""
+        self.optimizer.zero_grad()
+        loss_sum = torch.zeros((), device=self.place)
+        wrong = torch.zeros((), device=self.place, dtype=torch.int64)
+        for some_images, some_labels in self.parts.of(images, labels):
+            with self._autocast():
+                logits = self.model(some_images)
+                loss = F.cross_entropy(logits, some_labels, label_smoothing=self.config.label_smoothing)
+                loss = loss * (len(some_images) / len(images))
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.detach()
+            wrong += (logits.detach().argmax(1) != some_labels).sum()
+        return loss_sum, wrong
 
     def _awaited(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches; until each is there, the time counts as that of the data."""
@@ -235,11 +290,14 @@ class Trainer:
             norm.train()
             norm.reset_running_stats()
             norm.momentum = None  # torch's way to ask for the plain mean
-        for chosen in self.norm_batches:
-            with self._autocast():
-                self.model(self._normalised(self.images[chosen]))
-        for norm, momentum in zip(self.norms, momenta, strict=True):
-            norm.momentum = momentum
+        try:
+            for batch in self.norm_batches:
+                for (chosen,) in self.parts.of(batch):
+                    with self._autocast():
+                        self.model(self._normalised(self.images[chosen]))
+        finally:
+            for norm, momentum in zip(self.norms, momenta, strict=True):
+                norm.momentum = momentum
 
     @torch.inference_mode()
     def _evaluate(self) -> tuple[float, float]:
@@ -247,7 +305,7 @@ class Trainer:
         self.model.eval()
         loss_sum = torch.zeros((), device=self.place)
         wrong = torch.zeros((), device=self.place, dtype=torch.int64)
-        size = EVALUATION_BATCH[self.place.type]
+        size = max(1, EVALUATION_BATCH[self.place.type] // self.evaluation_parts.count)
         for images, labels in zip(*(torch.split(part, size) for part in self.validation), strict=True):
             with self._autocast():
                 logits = self.model(self._normalised(images))

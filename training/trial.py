@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seqconv import validation
+from training import levels
 
 if TYPE_CHECKING:
     from training.data import Proxy
@@ -25,8 +27,15 @@ class TrialConfig:
 
     epochs: int | None = None
     """Passes over the training images; null: what the data set recommends for a proxy."""
-    share: float | None = None
-    """Share of the training images that is used, in (0, 1]; null: what the data set recommends."""
+    share: float | Mapping[int, float] | None = None
+    """Share of the training images that is used, in (0, 1]; null: what the data set recommends.
+
+    It may grow, like the resolution: {1: 0.25, 4: 1.0} is a quarter of them, and from epoch 4 on all.
+    """
+    resolution: int | Mapping[int, int] | None = None
+    """Side in pixels of the images that are trained and validated on; null: as the data is."""
+    width: float | None = None
+    """Share of each stage's channels that the trained network has, in (0, 1], see `seqconv.narrowing`; null: all."""
     validation_limit: int | None = None
     """Validation images at most; null: what the data set recommends."""
     batch_size: int = 64
@@ -63,8 +72,12 @@ class TrialConfig:
         for name in ("epochs", "validation_limit"):
             if getattr(self, name) is not None:
                 validation.integer(f"trial.{name}", getattr(self, name))
-        if self.share is not None:
-            self._check_number("share", low=0, high=1, open_low=True)
+        for name, check in (("share", _share), ("resolution", validation.integer)):
+            if getattr(self, name) is not None:
+                setting = levels.checked(f"trial.{name}", getattr(self, name), check, self.epochs)
+                object.__setattr__(self, name, setting)
+        if self.width is not None:
+            self._check_number("width", low=0, high=1, open_low=True)
         # Batch norm cannot normalise a single image whose last feature map is one pixel.
         validation.integer("trial.batch_size", self.batch_size, low=2)
         validation.integer("trial.norm_batches", self.norm_batches, low=0)
@@ -97,3 +110,7 @@ class TrialConfig:
     def _check_number(self, name: str, *, low: float, high: float = float("inf"), open_low: bool = False) -> None:
         checked = validation.number(f"trial.{name}", getattr(self, name), low=low, high=high, open_low=open_low)
         object.__setattr__(self, name, checked)
+
+
+def _share(name: str, value: Any) -> float:
+    return validation.number(name, value, low=0, high=1, open_low=True)

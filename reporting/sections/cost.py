@@ -12,16 +12,16 @@ from reporting.section import Figure, Note, Panel, Section
 from reporting.style import GREY, PALETTE, duration, figure, time_unit
 from searchers.record import DUPLICATE
 
-SCHEDULE, WHOLE = "schedule", "train and evaluate"
+SCHEDULE, TRACK, WHOLE = "schedule", "track", "train and evaluate"
 _PARTS = {
     SCHEDULE: PALETTE[3], "build": PALETTE[4], "data": PALETTE[2], "train": PALETTE[0], WHOLE: PALETTE[0],
-    "evaluate": PALETTE[5], "track": PALETTE[1],
+    "evaluate": PALETTE[5], TRACK: PALETTE[1],
 }  # fmt: skip
 _TEXT = (
-    "Seconds of all trials together. Schedule is what a trial took beside its epochs: being started, reporting, "
-    "checkpoints, waiting for others."
+    "Seconds of all trials together. Track is what telling W&B or TensorBoard took of them, schedule what a trial took "
+    "beside that and its epochs: being started, reporting, checkpoints, waiting for others."
 )
-_SUFFIX, _GPU = "_seconds", "gpu_utilisation"
+_SUFFIX, _GPU, _JOULES = "_seconds", "gpu_utilisation", "gpu_joules"
 
 
 def section(runs: Sequence[Run]) -> Section:
@@ -38,7 +38,7 @@ def section(runs: Sequence[Run]) -> Section:
         name="cost",
         title="Time and cost",
         text=_TEXT,
-        notes=[note for run in runs for note in _notes(run, parts[run.index])],
+        notes=[note for run in runs for note in _notes(run, parts[run.index], rows)],
         empty="" if panels else "no trial has recorded its time yet",
         panels=panels,
         data=frame(rows),
@@ -60,17 +60,21 @@ def _row(run: Run, trial: Trial) -> dict[str, Any]:
             row[part] = row.get(part, 0.0) + seconds
     epochs = sum(epoch.get("seconds", 0.0) for epoch in trial.metrics)
     if (whole := trial.record.facts.get("seconds")) is not None and trial.metrics:
-        row[SCHEDULE] = max(0.0, whole - epochs)  # those of a resumed trial are of its last process alone
+        tracked = trial.record.facts.get("tracked")
+        row |= {} if tracked is None else {TRACK: tracked}
+        row[SCHEDULE] = max(0.0, whole - epochs - (tracked or 0.0))  # of a resumed trial, of its last process alone
     elif whole is not None:
         row[WHOLE] = whole
     if used := [epoch[_GPU] for epoch in trial.metrics if math.isfinite(epoch.get(_GPU, math.nan))]:
         row[_GPU] = sum(used) / len(used)
+    if joules := [epoch[_JOULES] for epoch in trial.metrics if math.isfinite(epoch.get(_JOULES, math.nan))]:
+        row[_JOULES] = math.fsum(joules)
     return row
 
 
 def _sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     names = dict.fromkeys((*_PARTS, *(name for row in rows for name in row)))
-    parts = [name for name in names if name not in ("run", "trial", _GPU)]
+    parts = [name for name in names if name not in ("run", "trial", _GPU, _JOULES)]
     sums = {name: math.fsum(row.get(name, 0.0) for row in rows) for name in parts}
     return {name: seconds for name, seconds in sums.items() if seconds > 0}
 
@@ -120,8 +124,8 @@ def _utilisation(runs: Sequence[Run], rows: Sequence[Mapping[str, Any]]) -> Figu
     return made
 
 
-def _notes(run: Run, parts: Mapping[str, float]) -> list[Note]:
-    """How long it took, and how much of the machine's time that was."""
+def _notes(run: Run, parts: Mapping[str, float], rows: Sequence[Mapping[str, Any]]) -> list[Note]:
+    """How long it took, how much of the machine's time that was, and what the GPUs used."""
     total = sum(parts.values())
     moments = [at for record in run.records for what in ("started", "finished") if (at := moment(record, what))]
     if not total or not moments:
@@ -130,4 +134,6 @@ def _notes(run: Run, parts: Mapping[str, float]) -> list[Note]:
     on = run.environment.get("cluster")
     line = f"{duration(total)} of trials in {duration(wall)}" + (f" on {on}" if on else "")
     line += f", {total / wall:.1f} at a time on average" if wall > 0 else ""
+    joules = math.fsum(row.get(_JOULES, 0.0) for row in rows if row["run"] == run.name)
+    line += f", {joules / 3.6e6:.3g} kWh of GPU energy" if joules else ""
     return [Note(text=line, run=run.index)]

@@ -73,9 +73,11 @@ def _utilisations(run: Run, trial: Trial, architecture: Architecture) -> dict[st
     import torch
 
     from seqconv import build
+    from seqconv.narrowing import narrowed
     from seqconv.serialization import read_weights
     from seqconv.utilisation import CLASSIFIER_WEIGHT, utilisations
 
+    architecture = narrowed(architecture, run.description.get("trial", {}).get("width"))
     state = read_weights(trial_folder(run.path, trial.record.number) / WEIGHTS_FILE)
     with torch.device("meta"):
         model = build(architecture, classes=len(state[CLASSIFIER_WEIGHT]))

@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from search_spaces.knobs import Value
+from searchers.algorithms.heat_map import check_windows, shrink
 from searchers.algorithms.mutation import mutate
 from searchers.algorithms.random import draw
 from searchers.algorithms.trials import Following, Trials, vector
@@ -43,25 +44,35 @@ class RegularisedEvolution:
     """Latest trials that may become parents; as many are drawn at random first."""
     sample: int = 5
     """Of these, how many are drawn for the best one to become a parent: more is greedier."""
+    heat_map: bool = False
+    """Whether the first children of a parent have a window shrunk to where its weights are, see `heat_map`."""
 
     name: ClassVar[str] = "evolution"
 
     def __post_init__(self) -> None:
         validation.integer("searcher.population", self.population)
         validation.integer("searcher.sample", self.sample, high=self.population)
+        validation.boolean("searcher.heat_map", self.heat_map)
 
     def bind(self, problem: Problem) -> Propose:
-        """The function that proposes."""
+        """The function that proposes.
+
+        Raises:
+            ValueError: heat_map for a space without windows.
+        """
+        if self.heat_map:
+            check_windows(problem.space)
         follow = Following(lambda: Trials(problem.objectives))
 
-        def propose(history: History, generator: np.random.Generator) -> dict[str, Value]:
+        def propose(history: History, generator: np.random.Generator) -> dict[str, Value] | None:
             trials = follow(history)
             if trials.started >= self.population and trials.results:
                 population = [history[number] for number in trials.results[-self.population :]]
                 ranked = _ranked(population, problem.objectives)
                 for _ in range(TRIES):
                     parent = self._parent(ranked, generator)
-                    child = _child(problem, parent.values, trials.tried, generator)
+                    child = shrink(problem, parent, trials.tried, generator) if self.heat_map else None
+                    child = child or _child(problem, parent.values, trials.tried, generator)
                     if child is not None:
                         return child
             return draw(problem, trials.tried, generator)

@@ -28,8 +28,6 @@ _Values = tuple[Value, ...]
 class Grid:
     """Every architecture of a space without continuous knobs.
 
-    Once all were proposed, it proposes what is known; so the search ends.
-
     Raises:
         ValueError: a field of the wrong kind, naming it.
     """
@@ -54,12 +52,8 @@ class Grid:
             random.Random(0).shuffle(order)
         follow = Following(lambda: _Walk(problem, order))
 
-        def propose(history: History, generator: np.random.Generator) -> Mapping[str, Value]:
-            walk = follow(history)
-            values = walk.next()
-            if values is not None:
-                return values
-            return history[walk.results[0]].values if walk.results else walk.first()
+        def propose(history: History, generator: np.random.Generator) -> Mapping[str, Value] | None:
+            return follow(history).next()
 
         return propose
 
@@ -95,10 +89,6 @@ class _Walk(Trials):
                     return values
             self._place += 1
         return None
-
-    def first(self) -> dict[str, Value]:
-        """The first vector, whatever became of it."""
-        return self._named(self._order[0])
 
     def _named(self, vector: _Values) -> dict[str, Value]:
         values: dict[str, Value] = {}

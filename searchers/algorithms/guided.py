@@ -80,7 +80,7 @@ class Guided:
         model = _Model(problem, self)
         threads = ThreadpoolController()
 
-        def propose(history: History, generator: np.random.Generator) -> Vector:
+        def propose(history: History, generator: np.random.Generator) -> Vector | None:
             trials = follow(history)
             if trials.started < self.startup_trials or len(trials.latest) < 2:
                 return draw(problem, trials.tried, generator)
@@ -227,12 +227,11 @@ def _places(records: Sequence[TrialRecord], objectives: Sequence[str], weights: 
     joined = np.zeros(len(records))
     total = np.zeros(len(records))
     for name, weight in zip(objectives, weights, strict=True):
+        keys: list[Any] = [(not r.feasible, r.measures()[name]) for r in records]
         if name == ERROR:
             keys = [place(r)[:-1] for r in records]  # without the number: equal errors share a place
-            order = {key: i for i, key in enumerate(sorted(set(keys)))}
-            places = rankdata([order[key] for key in keys])
-        else:
-            places = rankdata([r.measures()[name] for r in records])
+        order = {key: i for i, key in enumerate(sorted(set(keys)))}
+        places = rankdata([order[key] for key in keys])
         joined = np.maximum(joined, weight * places)
         total += weight * places
     return rankdata(joined + 0.05 * total) - 1

@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from search_spaces.knobs import Value
+from searchers.algorithms.heat_map import check_windows, shrink
 from searchers.algorithms.mutation import along, directions
 from searchers.algorithms.random import draw
 from searchers.algorithms.trials import Following, Trials, vector
@@ -42,24 +43,35 @@ class LocalSearch:
 
     starts: int = 10
     """Random trials of which the best is where it begins."""
+    heat_map: bool = False
+    """Whether windows shrunk to where the weights of the best are come before its neighbours, see `heat_map`."""
 
     name: ClassVar[str] = "local_search"
 
     def __post_init__(self) -> None:
         validation.integer("searcher.starts", self.starts)
+        validation.boolean("searcher.heat_map", self.heat_map)
 
     def bind(self, problem: Problem) -> Propose:
-        """The function that proposes."""
+        """The function that proposes.
+
+        Raises:
+            ValueError: heat_map for a space without windows.
+        """
+        if self.heat_map:
+            check_windows(problem.space)
         several = len(problem.objectives) > 1
         follow = Following[_Front | _Landscape](lambda: _Front(problem) if several else _Landscape(problem))
 
-        def propose(history: History, generator: np.random.Generator) -> dict[str, Value]:
+        def propose(history: History, generator: np.random.Generator) -> dict[str, Value] | None:
             trials = follow(history)
             if trials.started >= self.starts:
                 # A seed each, so that what is drawn does not depend on how many were looked at before.
                 seed = int(generator.integers(2**63))
                 for number in trials.centres(generator):
-                    neighbour = trials.untried_neighbour(history[number], np.random.default_rng([seed, number]))
+                    own = np.random.default_rng([seed, number])
+                    neighbour = shrink(problem, history[number], trials.tried, own) if self.heat_map else None
+                    neighbour = neighbour or trials.untried_neighbour(history[number], own)
                     if neighbour is not None:
                         return neighbour
             return draw(problem, trials.tried, generator)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from searchers.searcher import Problem, Propose
 TRIES = 100
 """Draws before an architecture that is known is proposed, or one that may not be trained where all draws were such."""
 SMALL = 1000
-"""Vectors of a space that is looked through before that."""
+"""Vectors of a space that is looked through instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,31 +31,35 @@ class RandomSearch:
         """The function that proposes."""
         follow = Following(lambda: Trials(problem.objectives))
 
-        def propose(history: History, generator: np.random.Generator) -> dict[str, Value]:
+        def propose(history: History, generator: np.random.Generator) -> dict[str, Value] | None:
             return draw(problem, follow(history).tried, generator)
 
         return propose
 
 
-def draw(problem: Problem, tried: Container[str], generator: np.random.Generator) -> dict[str, Value]:
-    """A random admissible vector of an untried architecture; of a tried one, or any vector, where none is found."""
+def draw(problem: Problem, tried: Container[str], generator: np.random.Generator) -> dict[str, Value] | None:
+    """A random admissible vector of an untried architecture, or None where a small space has none.
+
+    In a larger space, where none is found, it is one of a tried architecture, or any vector.
+    """
     rng = python_random(generator)
     tried_one: dict[str, Value] | None = None
-    for values in itertools.chain((sample(problem.space, rng) for _ in range(TRIES)), _rest(problem.space, rng)):
+    for _ in range(TRIES):
+        values = sample(problem.space, rng)
         fingerprint = problem.candidate(values)
-        if fingerprint is not None:
-            tried_one = values
-            if fingerprint not in tried:
-                break
+        if fingerprint is not None and fingerprint not in tried:
+            return values
+        tried_one = values if fingerprint is not None else tried_one
+    if _is_small(problem.space):
+        vectors = list(every(problem.space))
+        names = ((vector, problem.candidate(vector)) for vector in rng.sample(vectors, len(vectors)))
+        return next((vector for vector, name in names if name is not None and name not in tried), None)
     return sample(problem.space, rng) if tried_one is None else tried_one
 
 
-def _rest(space: SearchSpace, rng: random.Random) -> Iterator[dict[str, Value]]:
-    """All vectors of a small space in random order, of a larger one none."""
+def _is_small(space: SearchSpace) -> bool:
     number = size(space)
-    if number is not None and number <= SMALL:
-        vectors = list(every(space))
-        yield from rng.sample(vectors, len(vectors))
+    return number is not None and number <= SMALL
 
 
 def python_random(generator: np.random.Generator) -> random.Random:

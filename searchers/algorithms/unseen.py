@@ -18,10 +18,10 @@ TRIES = 8
 def unseen(
     problem: Problem, draw: Callable[[History, np.random.Generator], Mapping[str, Value]], tries: int = TRIES
 ) -> Propose:
-    """The first of several draws that is admissible and not known, or one at random where there is none."""
+    """The first of several draws that is admissible and not known, or else what random search proposes."""
     blind = RandomSearch().bind(problem)
 
-    def propose(history: History, generator: np.random.Generator) -> Mapping[str, Value]:
+    def propose(history: History, generator: np.random.Generator) -> Mapping[str, Value] | None:
         for _ in range(tries):
             values = draw(history, generator)
             fingerprint = problem.candidate(values)

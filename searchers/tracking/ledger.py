@@ -103,6 +103,6 @@ def read(path: Path) -> dict[int, Told]:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
-    except ValueError:  # of a full disk, or a process that was killed
+    except (ValueError, RecursionError):  # of a full disk, or a process that was killed
         return None
     return event if isinstance(event, dict) and {"event", "trial", "at"} <= event.keys() else None

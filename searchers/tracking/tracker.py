@@ -12,7 +12,8 @@ from searchers.record import DUPLICATE, PRUNED
 
 METRICS = (
     "epoch", "train_loss", "train_error", "validation_loss", "validation_error", "learning_rate", "seconds",
-    "images_per_second", "build_seconds", "data_seconds", "train_seconds", "evaluate_seconds",
+    "images_per_second", "build_seconds", "data_seconds", "train_seconds", "evaluate_seconds", "parts",
+    "gpu_utilisation", "gpu_joules",
 )  # fmt: skip
 """What of an epoch is shown; a trial reports more, such as what Ray Tune adds."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from searchers.interrupt import INTERRUPTED
-from searchers.owned_folder import LOCK
+from searchers.owned_folder import in_use
 from searchers.tracking.ledger import Told, read
 from searchers.tracking.wandb_folder import Known, WandbFolder
 
@@ -46,22 +46,13 @@ def upload(run: Path) -> int:
     """
     folder = WandbFolder(run)
     known = folder.known()
-    if _held(run):
+    if in_use(run):
         raise ValueError(f"run={run}: its search is running; upload it once it has ended")
     try:
         with FileLock(folder.path / ".lock", timeout=_WAIT):
             return _upload(folder, known)
     except Timeout:
         raise ValueError(f"run={run}: another process has been sending it for {_WAIT:g} s; try again later") from None
-
-
-def _held(run: Path) -> bool:
-    """Whether a search is running in a run folder."""
-    try:
-        with FileLock(run / LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _upload(folder: WandbFolder, known: Known) -> int:

@@ -57,10 +57,10 @@ def _trial(
         checkpoint.save_weights(run.trial(record.number), model.state_dict())
 
 
-def search(folder: Path) -> Path:
+def search(folder: Path, **recipe: Any) -> Path:
     """Trials: 0 and 1 completed, 2 pruned, 3 failed, 4 a duplicate of 0, 5 running, 6 completed without weights."""
     run = RunFolder(folder)
-    run.open(IDENTITY, {})
+    run.open({**IDENTITY, "trial": {**RECIPE, **recipe}}, {})
     opened = store(run.path, of=SPACE)
     _trial(run, opened, 0.5, 0.25, params=10)
     _trial(run, opened, 0.5, 0.125, params=30)

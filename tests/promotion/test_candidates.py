@@ -19,6 +19,7 @@ from searchers.study import TrialStore
 from seqconv import Architecture, Stage
 from seqconv.networks.presets import PRESETS
 from seqconv.serialization import read_yaml, to_yaml
+from tests.journals import put
 from tests.searchers.fakes import begin, choices, finish, store
 
 SPACE = choices(form=["plain", "bottleneck"])
@@ -34,13 +35,13 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-def train(opened: TrialStore, *errors: float, outcome: str = COMPLETED) -> None:
+def train(opened: TrialStore, *errors: float, outcome: str = COMPLETED, **end: Any) -> None:
     """A trial whose network has as many blocks as its number, and one."""
     number = len(opened.records())
     architecture = Architecture(stages=(Stage(blocks=1 + number, group_width=8),), pyramid=(1,))
     facts = {"architecture": architecture.to_dict(), "params": 100 + number, "macs": MACS[number], "dataset": "shapes"}
     record = begin(opened, SPACE, **facts, fingerprint=architecture.fingerprint())
-    finish(opened, record, *errors, outcome=outcome)
+    finish(opened, record, *errors, outcome=outcome, **end)
 
 
 @pytest.fixture
@@ -211,6 +212,18 @@ def test_no_trial_has_finished(run: Path, choice: dict[str, Any]) -> None:
     assert refusal(run=str(run), **choice) == expected
 
 
+def test_no_trial_is_within_the_limits(run: Path) -> None:
+    """They are ranked, behind those that are within; a front has no place for them."""
+    (run / "study.journal").unlink()
+    opened = store(run, of=SPACE)
+    train(opened, 0.5, violations={"error": 0.25})
+    assert names(run=str(run), top=1) == ["trial-0000"]
+    beyond = "no trial is within the limits of the search, so there is no front"
+    assert refusal(run=str(run), pareto=["params"]) == f"run={run}: {beyond}; top=1 takes the best of the others"
+    train(opened, 0.75)
+    assert names(run=str(run), top=1) == names(run=str(run), pareto=["params"]) == ["trial-0001"]
+
+
 @pytest.mark.parametrize(
     ("number", "problem"),
     [
@@ -341,3 +354,18 @@ def test_a_cost_that_some_do_not_have_is_none() -> None:
 def test_import_does_without_the_heavy_libraries() -> None:
     program = "import sys, promotion.candidates; print({'torch', 'optuna', 'pandas', 'timm'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "set()\n"
+
+
+def test_a_duplicate_of_itself_or_of_nothing(run: Path) -> None:
+    before = 1
+    for number, found in ((5, "trial 5 is duplicate"), (99, "trial 5 is duplicate"), (4, "trial 4 is failed")):
+        put(run / "study.journal", f'"duplicate_of":{before}', f'"duplicate_of":{number}')
+        before = number
+        with pytest.raises(ValueError, match=f"^run={run}: {found}; the nearest finished ones are "):
+            choose(run=str(run), trials=[5])
+
+
+def test_a_store_that_others_wrote(run: Path) -> None:
+    put(run / "study.journal", '"architecture"', '"another"')
+    with pytest.raises(ValueError, match=f"^run={run}: damaged, or not written by us: KeyError: 'architecture'$"):
+        choose(run=str(run), top=1)

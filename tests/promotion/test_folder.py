@@ -168,8 +168,10 @@ def test_a_folder_that_cannot_be_written() -> None:
         ({"schema": "seqconv.run", "version": 1}, "schema must be 'seqconv.promotion', got 'seqconv.run'"),
         ({"schema": "seqconv.promotion", "version": 1, "id": "ab"}, "missing key 'choice'"),
         ("a: [", "not valid YAML"),
+        ({"schema": "seqconv.promotion", "version": 1, "id": "ab", **IDENTITY, "candidates": [],
+          "stages": {"../../elsewhere": {}}}, "stages: unknown key '../../elsewhere'; allowed are cifar, imagenet"),
     ],
-)
+)  # fmt: skip
 def test_a_description_that_is_not_read(tmp_path: Path, content: Any, message: str) -> None:
     path = promotion(tmp_path / "one")
     (path / "promote.yaml").write_text(content if isinstance(content, str) else to_yaml(content))

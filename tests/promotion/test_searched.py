@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,23 @@ def test_a_trial_whose_weights_were_not_kept(run: Path, trial: int) -> None:
     assert found.no_weights.startswith("the search kept none of it, because it was stopped early or ")
 
 
+def test_weights_of_a_narrow_network_are_not_those_of_what_was_searched(tmp_path: Path) -> None:
+    (found,) = searched(search(tmp_path / "run", width=0.5), 1, "params")
+    assert found.weights is None
+    assert found.no_weights == "the search trained a network with 0.5 of its channels (trial.width)"
+
+
+@pytest.mark.parametrize(("trial", "resolution", "side"), [(1, 8, 8), (1, {1: 4, 2: 12}, 12), (2, {1: 4, 2: 12}, 4)])
+def test_a_model_has_the_resolution_that_it_was_trained_at(
+    tmp_path: Path, trial: int, resolution: Any, side: int
+) -> None:
+    """Trial 2 was stopped after its first epoch."""
+    (found,) = searched(search(tmp_path / "run", resolution=resolution), trial, "params")
+    assert found.resolution == side
+    assert found.dataset is not None
+    assert found.dataset.preparation == f"shrunk to {side}x{side} pixels, with antialiasing"
+
+
 @pytest.mark.parametrize(
     ("trial", "problem"),
     [
@@ -68,6 +86,7 @@ def test_a_trial_that_cannot_be_exported(run: Path, trial: int, problem: str) ->
 @pytest.mark.parametrize("trial", ["best", "pareto", 0])
 def test_no_trial_has_finished(run: Path, trial: str | int) -> None:
     (run / "study.journal").unlink()
+    shutil.rmtree(run / "trials")
     opened = store(run, of=SPACE)
     begin(opened, SPACE)
     with pytest.raises(ValueError, match=f"^run={run}: no trial has finished yet"):

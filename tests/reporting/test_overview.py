@@ -36,6 +36,12 @@ def test_a_search_in_a_few_lines() -> None:
     }
 
 
+def test_a_best_beyond_the_limits_is_said_to_be() -> None:
+    over = trial(0, COMPLETED, 0.5, 0.25, violations={"error": 0.25})
+    assert dict(facts(run(over)))["best error"] == "25.00 %, trial 0, 2 epochs, beyond the limits as all are"
+    assert dict(facts(run(over, trial(1, COMPLETED, 0.5))))["best error"] == "50.00 %, trial 1, 1 epochs"
+
+
 def test_what_is_not_known_is_not_said() -> None:
     assert dict(facts(run())) == {"best error": "none yet", "trials": "none yet", "folder": "runs/a"}
     odd = run(description={"search_space": "x", "dataset": [1]}, settings={"searcher": 3}, environment={"cpu": "y"})

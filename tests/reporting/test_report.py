@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 import reporting
 from reporting.reading import read_runs
@@ -20,8 +21,8 @@ from tests.reporting.simulated import leave_open, simulate
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = [
-    "best", "history", "pareto", "windows", "knobs", "importance", "curves", "rungs", "weights", "outcomes",
-    "failures", "cost",
+    "best", "history", "pareto", "windows", "knobs", "importance", "curves", "rungs", "predictor", "weights",
+    "outcomes", "failures", "cost",
 ]  # fmt: skip
 EMPTY = "Nothing to show"
 
@@ -74,6 +75,16 @@ def test_several_runs_side_by_side(folder: Path, other: Path, tmp_path: Path) ->
     assert headings(html) == SECTIONS
     assert set(pd.read_csv(tmp_path / "two" / "trials.csv")["run"]) == {"first", "second"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["two", "two.html"]
+
+
+def test_a_search_of_several_objectives_has_its_hypervolume_too(copy: Path) -> None:
+    about = yaml.safe_load((copy / "run.yaml").read_text())
+    (copy / "run.yaml").write_text(yaml.safe_dump({**about, "objective": ["error", "params"]}))
+    make_report(ReportRequest(run=str(copy)))
+    assert headings((copy / "report.html").read_text(encoding="utf-8")) == [*SECTIONS[:3], "hypervolume", *SECTIONS[3:]]
+    data = pd.read_csv(copy / "report" / "hypervolume.csv")
+    assert len(data) > 3 and data["hypervolume_by_trial"].is_monotonic_increasing
+    assert 0 < data["hypervolume_by_trial"].iloc[-1] < 1
 
 
 def test_a_report_of_several_has_a_place_of_its_own(

@@ -223,3 +223,9 @@ def test_a_space_is_frozen() -> None:
 def test_spaces_are_made_without_torch() -> None:
     code = "import search_spaces.summary, search_spaces.fixed, search_spaces.staged, sys; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_width_beyond_any_network() -> None:
+    space = StagedSpace(name="wide", pyramid=[1], widening=10**18, stage1={"blocks": 1, "groups": 7})
+    with pytest.raises(ValueError, match=r"^a width must be at most 16,384 channels, got 16,000,000,000,000,000,000$"):
+        space.decode({})

@@ -72,11 +72,11 @@ def error_of(values: Mapping[str, Any]) -> float:
     return round(0.1 * values["stage1.blocks"] + 0.1 * (2 - values["stage1.window"]), 6)
 
 
-def finish(store: TrialStore, record: TrialRecord, *errors: float, outcome: str = COMPLETED) -> TrialRecord:
-    """Close an open trial with an error for each epoch."""
+def finish(store: TrialStore, record: TrialRecord, *errors: float, outcome: str = COMPLETED, **end: Any) -> TrialRecord:
+    """Close an open trial with an error for each epoch, and what the store takes of its end."""
     for epoch, error in enumerate(errors or (error_of(record.values),), start=1):
         store.report(record.number, epoch, error)
-    store.finish(record.number, outcome)
+    store.finish(record.number, outcome, **end)
     return store.record(record.number)
 
 

@@ -13,6 +13,8 @@ from tests.searchers.fakes import choices, error_of, session
 
 ONE_ARCHITECTURE = choices(window=[3, 4, "dense"])
 """Three knob vectors that make the same network: with two groups a window of three reads everything."""
+ONE_IN_MANY = choices(window=list(range(3, 1100)))
+"""The same in a space that is too large to be looked through."""
 TWO_ARCHITECTURES = choices(window=["dense", *range(3, 12), 1])
 """One of them is rare."""
 Train = Callable[[Session, int], Sequence[float]]

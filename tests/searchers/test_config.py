@@ -32,6 +32,9 @@ VALID = SearchConfig(
     tracker=NoTracker(),
     objective="error",
     limits={},
+    warm_start=None,
+    warm_start_top=8,
+    trial_limits={},
     trials=1,
     seed=0,
     run=None,
@@ -101,6 +104,9 @@ def test_limits_are_numbers_by_objective() -> None:
         ({"objective": None}, "objective must be error or a list such as [error, macs], got None"),
         ({"limits": {"latency": 0}}, "limits.latency must be a number above 0, got 0"),
         ({"limits": 5}, "limits must map objectives to their largest value, such as {latency: 5}, got 5"),
+        ({"trial_limits": {"hours": 5}}, "trial_limits: unknown key 'hours'; allowed are timeout, memory"),
+        ({"trial_limits": {"timeout": 0}}, "trial_limits.timeout must be a number above 0, got 0"),
+        ({"trial_limits": None}, "trial_limits must be a mapping, got None"),
     ],
 )
 def test_bad_objectives_and_limits(fields: dict[str, Any], message: str) -> None:
@@ -152,6 +158,8 @@ def test_gpus_are_shared_or_whole(gpu: float | None) -> None:
         ({"cpus": 2, "address": "auto"}, "backend.cpus sizes a local Ray; backend.address is auto"),
         ({"gpus": 0, "address": "auto"}, "backend.gpus sizes a local Ray; backend.address is auto"),
         ({"retries": -1}, "backend.retries must be an integer at least 0, got -1"),
+        ({"wait": -1, "address": "auto"}, "backend.wait must be a number at least 0, got -1"),
+        ({"wait": 1}, "backend.wait waits for a running cluster; backend.address is local"),
     ],
 )
 def test_a_bad_value_of_the_backend(fields: dict[str, Any], message: str) -> None:

@@ -68,7 +68,7 @@ def test_without_a_completed_trial_there_is_no_front_but_a_best() -> None:
 
 
 def test_a_file_folds_nothing() -> None:
-    wide = replace(ARCHITECTURE, stages=(Stage(blocks=2, group_width=8),) * 9, pyramid=tuple(range(1, 10)))
+    wide = replace(ARCHITECTURE, stages=(Stage(blocks=2, group_width=8),) * 8, pyramid=tuple(range(1, 9)))
     *_, row = printed([trial(0, COMPLETED, 0.5, architecture=wide.to_dict())])
     assert row.endswith(wide.describe()) and len(row) > 200
 
@@ -92,7 +92,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 
 def test_the_next_commands_are_three() -> None:
-    assert next_commands(Path("runs/a"), ("error",)) == [
+    assert next_commands(Path("runs/a"), FOUND, ("error",)) == [
         "next: python report.py run=runs/a",
         "next: python promote.py run=runs/a top=3",
         "next: python export.py run=runs/a trial=best out=exported",
@@ -100,15 +100,32 @@ def test_the_next_commands_are_three() -> None:
 
 
 def test_of_several_objectives_the_front_is_what_to_go_on_with() -> None:
-    assert next_commands(Path("runs/a"), ("latency", "macs", "error", "params"))[1:] == [
+    timed = [trial(0, COMPLETED, 0.5, latency=1.5)]
+    assert next_commands(Path("runs/a"), timed, ("latency", "macs", "error", "params"))[1:] == [
         "next: python promote.py run=runs/a 'pareto=[macs,params]'",
         "next: python export.py run=runs/a trial=pareto cost=macs out=exported",
     ]
 
 
+def test_without_a_front_the_best_are_what_to_go_on_with() -> None:
+    found = [trial(0, COMPLETED, 0.5, violations={"error": 0.25}), trial(1, PRUNED, 0.5)]
+    assert next_commands(Path("runs/a"), found, ("error", "macs")) == next_commands(Path("runs/a"), found, ("error",))
+
+
+def test_what_is_beyond_the_limits_is_said_to_be() -> None:
+    over = [trial(8, COMPLETED, 0.5, 0.1, violations={"error": 0.25}), trial(9, PRUNED, 0.1, violations={"error": 1.0})]
+    *_, last, line = printed([*over, *FOUND], rows=5)
+    assert (last.split()[0], line) == ("8", "beyond the limits, ranked last: trial 8")
+    assert printed([*over, *FOUND], rows=4)[-1].split()[0] == "1"
+    assert printed(over)[-1] == "beyond the limits, none of all trials is within them: trial 8, trial 9"
+    assert printed([*over, *FOUND], "macs")[0] == "Pareto front of error, macs: 2 trials, lowest error first"
+
+
 def test_what_promotion_cannot_rank_by_is_left_out() -> None:
-    assert next_commands(Path("runs/a"), ("error", "latency")) == next_commands(Path("runs/a"), ("error",))
+    timed = [trial(0, COMPLETED, 0.5, latency=1.5)]
+    alone = next_commands(Path("runs/a"), timed, ("error",))
+    assert next_commands(Path("runs/a"), timed, ("error", "latency")) == alone
 
 
 def test_a_path_is_quoted_for_the_shell() -> None:
-    assert next_commands(Path("runs/a b"), ("error",))[0] == "next: python report.py 'run=runs/a b'"
+    assert next_commands(Path("runs/a b"), [], ("error",))[0] == "next: python report.py 'run=runs/a b'"

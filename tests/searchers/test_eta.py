@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
-from searchers.eta import epochs_left, survival
+from searchers.eta import survival, work_left
+
+
+def epochs_left(shares: Sequence[float], done: int | None) -> float:
+    """Where all epochs cost the same."""
+    return work_left(shares, [1.0] * len(shares), done)
 
 
 def test_where_nothing_is_stopped_every_trial_takes_all_epochs() -> None:
@@ -46,3 +52,9 @@ def test_with_many_trials_it_is_their_mean() -> None:
 def test_running_trials_that_are_far_from_their_end_make_it_no_shorter() -> None:
     """Of ten trials that began together, the six that are stopped end first; their mean alone would be 1 epoch."""
     assert epochs_left(survival({1: 6}, [1, 1, 1, 1], epochs=9), None) == pytest.approx(1 + 8 * 5 / 11)
+
+
+def test_later_epochs_may_cost_more() -> None:
+    shares, costs = survival({1: 3}, [], epochs=3), [1.0, 4.0, 16.0]
+    assert work_left(shares, costs, None) == pytest.approx(1 + 20 / 4)
+    assert [work_left(shares, costs, done) for done in (0, 1, 2, 3)] == pytest.approx([1 + 20 / 4, 20, 16, 0])

@@ -14,11 +14,20 @@ from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 from optuna.study._multi_objective import _calculate_nondomination_rank
 
-from searchers.objectives import OBJECTIVES, check, check_limits, crowding, hypervolume, pareto_front, ranks
+from searchers.objectives import (
+    OBJECTIVES,
+    check,
+    check_limits,
+    crowding,
+    hypervolume,
+    measured_first,
+    pareto_front,
+    ranks,
+)
 
 Vector = tuple[float, ...]
 FEW = settings(max_examples=50)
-KNOWN = "error, params, macs, serial_depth, activation_bytes, latency"
+KNOWN = "error, params, macs, serial_depth, activation_bytes, latency, energy"
 NUMBERS = st.one_of(
     st.integers(0, 3).map(float),
     st.sampled_from([math.inf, -math.inf, -0.0, 1e-300, 1e300, 1 + 2**-52]),
@@ -97,9 +106,9 @@ class TestCheckLimits:
             (None, "limits must map objectives to their largest value, such as {latency: 5}, got None"),
             (5, "limits must map objectives to their largest value, such as {latency: 5}, got 5"),
             (["latency"], "limits must map objectives to their largest value, such as {latency: 5}, got ['latency']"),
-            ({"latencies": 5}, "limits must be one of error, latency, got 'latencies' (did you mean latency?)"),
+            ({"latencies": 5}, "limits must be one of error, latency, energy, got 'latencies' (did you mean latency?)"),
             ({"params": 5}, "limits.params: is known before a trial; bound it with budget.params=[null,MAX]"),
-            ({"activation_bytes": 5}, "limits must be one of error, latency, got 'activation_bytes'"),
+            ({"activation_bytes": 5}, "limits must be one of error, latency, energy, got 'activation_bytes'"),
             ({"latency": 0}, "limits.latency must be a number above 0, got 0"),
             ({"latency": -1}, "limits.latency must be a number above 0, got -1"),
             ({"error": "0.4"}, "limits.error must be a number above 0, got '0.4'"),
@@ -251,3 +260,18 @@ class TestCrowding:
             for before, i, after in zip(order, order[1:], order[2:], strict=False):
                 expected[i] += (column[after] - column[before]) / span if span else 0
         assert crowding(given) == pytest.approx(expected)
+
+
+class TestMeasuredFirst:
+    def test_what_takes_a_measurement(self) -> None:
+        assert measured_first(("error", "energy", "macs", "latency"), gpus=1) == ["latency", "energy"]
+        assert measured_first(("error", "macs", "latency"), gpus=0) == ["latency"]
+
+    @pytest.mark.parametrize("gpus", [0, 0.5])
+    def test_energy_takes_a_whole_gpu(self, gpus: float) -> None:
+        with pytest.raises(ValueError) as error:
+            measured_first(("error", "energy"), gpus=gpus)
+        assert str(error.value) == (
+            "energy is counted by the driver of an NVIDIA GPU, for the whole of it; "
+            f"a trial has {gpus:g} GPUs, see resources.gpu"
+        )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,10 @@ from search_spaces.budget import Budget
 from searchers.algorithms.random import RandomSearch
 from searchers.config import RayBackend, Resources, SearchConfig
 from searchers.prefilter import Prefilter
-from searchers.record import COMPLETED, FAILED, PRUNED, REFUSED
+from searchers.record import COMPLETED, FAILED, PRUNED, REFUSED, RUNNING
 from searchers.schedulers import Asha, NoScheduler
 from searchers.tracking.tracker import NoTracker
+from searchers.watchdog import TrialLimits
 from seqconv import Architecture
 from tests.search_process import ray_cluster, records
 from tests.searchers import fakes
@@ -44,13 +47,22 @@ class Measured:
     latency: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What a trial reports before its last epoch."""
+
+    reach: list[int | None]
+
+
 def well(number: int, architecture: Architecture, **_: Any) -> Iterator[Metrics]:
     """A trial that trains nothing and improves."""
     for epoch in range(1, EPOCHS + 1):
         yield Metrics(epoch=epoch, validation_error=round(0.9 / epoch + 0.01 * number, 6))
 
 
-def badly(number: int, architecture: Architecture, *, folder: Path, **settings: Any) -> Iterator[Measured | Metrics]:
+def badly(
+    number: int, architecture: Architecture, *, folder: Path, **settings: Any
+) -> Iterator[Measured | Metrics | Learned]:
     """Trial 1 raises, 2 comes to report no number, 3 reports nothing, the worker of 4 dies once, and 5 is too slow."""
     died = (folder / "died").exists()
     yield Measured(latency=9.0 if number == 5 or (number == 4 and died) else 5.0 - number % 5)
@@ -61,6 +73,8 @@ def badly(number: int, architecture: Architecture, *, folder: Path, **settings: 
             raise ZeroDivisionError("no learning today")
         if number == 2 and metrics.epoch >= 2:
             metrics = Metrics(epoch=metrics.epoch, validation_error=float("nan"))
+        if metrics.epoch == EPOCHS:
+            yield Learned(reach=[3, None])
         yield metrics
         if number == 4 and metrics.epoch == 1 and not died:
             (folder / "died").touch()
@@ -72,6 +86,26 @@ def fatally(number: int, architecture: Architecture, **settings: Any) -> Iterato
     yield from well(number, architecture, **settings)
     if number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def greedily(number: int, architecture: Architecture, **settings: Any) -> Iterator[Metrics]:
+    """Trial 1 hangs after an epoch, 2 takes more and more memory; both would do so again."""
+    steps = well(number, architecture, **settings)
+    yield next(steps)
+    if number == 1:
+        time.sleep(300)
+    held = [b"x" * 10**8]
+    while number == 2:
+        held.append(bytes(held[-1]) + b"x")
+    yield from steps
+
+
+def nowhere(number: int, architecture: Architecture, *, folder: Path, **settings: Any) -> Iterator[Metrics]:
+    """From trial 1 on, the disk takes nothing more until there is space."""
+    for metrics in well(number, architecture, **settings):
+        if number >= 1 and metrics.epoch == 2 and not (folder / "space").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        yield metrics
 
 
 def never(number: int, architecture: Architecture, **_: Any) -> Iterator[Metrics]:
@@ -100,11 +134,14 @@ def config(run: Path, address: str, **changes: Any) -> SearchConfig:
         "tracker": NoTracker(),
         "objective": "error",
         "limits": {},
+        "warm_start": None,
+        "warm_start_top": 8,
         "trials": 5,
         "seed": 0,
         "run": str(run),
         "resume": None,
         "concurrency": 1,
+        "trial_limits": TrialLimits(),
         "max_failures": 5,
         "keep_weights": 5,
         "report": False,
@@ -127,11 +164,52 @@ def test_what_tune_pickles_of_a_search_is_empty(tmp_path: Path) -> None:
     from searchers import ray_backend, ray_schedulers
 
     session: Any = SimpleNamespace(lock=(_ for _ in ()))
-    searcher = ray_backend.SessionSearcher(session, 1)
+    searcher = ray_backend.SessionSearcher(session, lambda: 1)
     settings: dict[str, Any] = {"objectives": ("error", "macs"), "measures": lambda number: session.lock}
     scheduler = ray_schedulers.make(Asha(), 9, **settings)
-    parts = [searcher, scheduler, ray_backend.NotWorthIt(searcher), ray_backend.LostWorkers(searcher, print, 1)]
+    parts = [
+        searcher,
+        scheduler,
+        ray_backend.NotWorthIt(searcher),
+        ray_backend.LostWorkers(searcher, print, 1, lambda number: None),
+    ]
     assert [vars(cloudpickle.loads(cloudpickle.dumps(part))) for part in parts] == [{}] * 4
+
+
+class TestLostWorkers:
+    """What Tune says of processes that died."""
+
+    def test_a_trial_that_could_not_be_begun_is_the_next_one(self, tmp_path: Path) -> None:
+        """Tune does not try it again, as it was not running; the room is for it, also where it is all taken."""
+        from searchers import ray_backend
+
+        searcher = ray_backend.SessionSearcher(fakes.session(tmp_path), lambda: 1)
+        said: list[str] = []
+        lost = ray_backend.LostWorkers(searcher, said.append, 2, lambda _: None)
+        config = searcher.suggest("a")
+        assert searcher.suggest("b") is None
+        searcher.on_trial_complete("a", error=True)
+        lost.on_trial_error(1, [], SimpleNamespace(trial_id="a", config=config, num_failures=1))
+        assert said == ["trial    0 was given a worker process that had died; it gets another one"]
+        assert searcher.suggest("c") == config
+        assert searcher.suggest("d") is None
+        searcher.on_trial_complete("c", result={"failure": "Traceback"})
+        assert [record.outcome for record in searcher._session.store.records()] == [FAILED]
+
+
+def test_a_node_that_does_not_see_the_run_folder_fails_its_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It joined later, or a start would have been refused."""
+    from searchers import ray_backend
+
+    reported: list[dict[str, Any]] = []
+    monkeypatch.setattr(ray_backend.tune, "report", reported.append)
+    monkeypatch.setattr(ray_backend.socket, "gethostname", lambda: "node7")
+    settings: dict[str, Any] = {"share": None, "limits": TrialLimits(), "shared": {}}
+    ray_backend._train_and_report({"number": 0}, train=well, folder=tmp_path / "run", **settings)
+    assert reported == [{"failure": f"{tmp_path}/run is not there on node7: run= must be seen by every node"}]
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestNotWorthIt:
@@ -143,7 +221,7 @@ class TestNotWorthIt:
 
         limits = {"latency": 5.0, "error": 0.1}
         session = fakes.session(folder, objectives=("error", "latency"), limits=limits, max_failures=1)
-        searcher = ray_backend.SessionSearcher(session, concurrency=1)
+        searcher = ray_backend.SessionSearcher(session, lambda: 1)
         assert searcher.suggest("a")["number"] == 0
         return searcher, ray_backend.NotWorthIt(searcher)
 
@@ -211,6 +289,8 @@ class TestSearch:
         assert found[4].errors == {1: 0.94, 2: 0.49, 3: 0.34}
         assert (reasons[5], found[5].errors) == ("latency 9 is above its limit 6", {})
         assert found[6].errors == {1: 0.96, 2: 0.51}
+        trained = [record.facts.get("reach") == [3, None] for record in found]
+        assert trained == [record.epochs == EPOCHS for record in found]
         assert "trial    4 lost its worker process and starts again from its checkpoint (1 of 1 times)" in out
         assert "raylet" not in out
 
@@ -230,6 +310,40 @@ class TestSearch:
         last = "its worker process died, as after an out-of-memory kill, or could not start, more often than "
         assert found[1].facts["reason"].splitlines()[-1] == f"{last}backend.retries"
         assert f"{last}backend.retries  [2/3" in out
+
+    def test_a_trial_that_hangs_or_takes_all_memory_costs_itself_alone(
+        self, cluster: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """They are not tried again, whatever backend.retries is, and what follows is trained by fresh processes."""
+        run = tmp_path / "run"
+        limits = {"timeout": 10, "memory": 1.5}
+        assert self.run(config(run, cluster, trials=4, trial_limits=limits), greedily) == 0
+        out, err = capfd.readouterr()
+        assert err == "" and "lost its worker" not in out
+        found = records(run)
+        assert [record.outcome for record in found] == [COMPLETED, FAILED, FAILED, COMPLETED]
+        place = "what it was doing stands in 0001/ended.txt"
+        assert found[1].facts["reason"] == f"no epoch within 10 s (trial_limits.timeout); {place}"
+        assert "in greedily" in (run / "trials" / "0001" / "ended.txt").read_text()
+        assert found[2].facts["reason"].startswith("memory: its process took 1.")
+        assert [sorted(record.errors) for record in found] == [[1, 2, 3], [1], [1], [1, 2, 3]]
+
+    def test_a_full_disk_ends_the_search_and_no_trial(
+        self, cluster: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        run = tmp_path / "run"
+        assert self.run(config(run, cluster, trials=3), nowhere) == 1
+        message = "stopped: OSError: [Errno 28] No space left on device; once that is mended, the same command goes on"
+        assert capfd.readouterr().err == f"error: {message}\n"
+        before = records(run)
+        assert [(record.outcome, sorted(record.errors)) for record in before] == [
+            (COMPLETED, [1, 2, 3]),
+            (RUNNING, [1]),
+        ]
+        (run / "space").touch()
+        assert self.run(config(run, cluster, trials=3), nowhere) == 0
+        assert [record.outcome for record in records(run)] == [COMPLETED] * 3
+        assert records(run)[0] == before[0]
 
     def test_failures_in_a_row_stop_the_search(
         self, cluster: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

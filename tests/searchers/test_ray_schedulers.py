@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -213,6 +214,17 @@ class TestParetoAsha:
         assert decide(made, 0, {1: 0.1}) == [GO]
         assert decide(made, 1, {1: 0.9}) == [GO]
         assert decide(made, 2, {1: 0.9}) == [STOP]
+
+    @pytest.mark.parametrize(("error", "macs"), [(math.nan, 1), (math.inf, 1), (0.1, math.nan), (0.1, math.inf)])
+    def test_so_do_those_of_which_an_objective_is_no_number(self, error: float, macs: float) -> None:
+        finite = {3: (0.5, 10), 4: (0.6, 11), 5: (0.7, 12), 6: (0.55, 10.5)}
+
+        def decisions(failed: Sequence[int]) -> list[str]:
+            made = self.made(dict.fromkeys(failed, macs) | {number: macs for number, (_, macs) in finite.items()})
+            assert [decide(made, number, {1: error}) for number in failed] == [[GO]] * len(failed)
+            return [decide(made, number, {1: error})[0] for number, (error, _) in finite.items()]
+
+        assert decisions([0, 1, 2]) == decisions([]) == [GO, STOP, STOP, GO]
 
     def test_a_trial_is_measured_by_those_before_the_restart(self) -> None:
         made = self.made({0: 10, 1: 10, 2: 10, 5: 10, 6: 9}, history=ended(COMPLETED, FAILED, PRUNED))

@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from searchers.objectives import OBJECTIVES
-from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord, best_first, front
+from searchers.record import (
+    COMPLETED,
+    DUPLICATE,
+    FAILED,
+    PRUNED,
+    REFUSED,
+    RUNNING,
+    TrialRecord,
+    best_first,
+    compared,
+    front,
+)
 
 
 def record(number: int, outcome: str, *errors: float, **facts: Any) -> TrialRecord:
@@ -28,7 +39,8 @@ def test_a_trial_without_results() -> None:
 
 
 def test_the_measures_are_every_objective_that_is_known() -> None:
-    facts = {"params": 1000, "macs": 22_000_000, "serial_depth": 41, "activation_bytes": 5000, "latency": 1.5}
+    facts = {"params": 1000, "macs": 22_000_000, "serial_depth": 41, "activation_bytes": 5000}
+    facts |= {"latency": 1.5, "energy": 9.0}
     found = record(0, COMPLETED, 0.5, 0.25, seconds=3.0, fingerprint="abc", unread_groups=3, **facts).measures()
     assert found == {"error": 0.25, **facts}
     assert list(found) == list(OBJECTIVES)
@@ -108,3 +120,10 @@ class TestFront:
 
     def test_there_is_none_of_nothing(self) -> None:
         assert self.front() == []
+
+
+def test_what_a_front_is_chosen_from() -> None:
+    stopped = [record(n, outcome, 0.1, params=1) for n, outcome in enumerate((PRUNED, FAILED, RUNNING, DUPLICATE))]
+    whole, lacking, over = record(4, COMPLETED, 0.3, params=9), record(5, COMPLETED, 0.1), slow(6, 0.1, params=1)
+    worse = record(7, COMPLETED, 0.4, params=10)
+    assert compared([*stopped, whole, lacking, over, worse], ("error", "params")) == [whole, worse]

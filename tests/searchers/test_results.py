@@ -65,9 +65,10 @@ def test_a_row_a_trial(folder: RunFolder) -> None:
     assert [row["outcome"] for row in rows] == [r.outcome for r in RECORDS]
     assert rows[0] == {
         "trial": 0, "outcome": "completed", "dataset": "digits", "error": 0.25, "epochs": 2, "fingerprint": "abc",
-        **COSTS, "latency": None, "seconds": 3.5,
+        **COSTS, "latency": None, "energy": None, "seconds": 3.5,
         "duplicate_of": None, "started": "2026-01-01T00:00:00", "finished": "2026-01-01T00:01:00", "reason": None,
-        "errors": '{"1": 0.5, "2": 0.25}', "architecture": ARCHITECTURE.describe(), "knob.stage1.window": "4",
+        "violations": None, "errors": '{"1": 0.5, "2": 0.25}', "architecture": ARCHITECTURE.describe(),
+        "knob.stage1.window": "4",
         "knob.stage1.form": "plain", "knob.stage1.ratio": 1.0, "knob.stage1.wide": True, "knob.stage1.subgroups": None,
     }  # fmt: skip
     assert (rows[1]["knob.stage1.window"], rows[1]["knob.stage1.subgroups"], rows[1]["latency"]) == ("dense", 2, 2.5)
@@ -133,6 +134,11 @@ def test_the_best_stands_in_its_own_folder(folder: RunFolder) -> None:
         "trial": 0, "error": 0.25, "epochs": 2, "outcome": "completed", "dataset": "digits", "fingerprint": "abc",
         **COSTS, "seconds": 3.5
     }  # fmt: skip
+    over = record(7, COMPLETED, 0.5, 0.1, violations={"error": 0.25})
+    assert results.write_best(folder, [*RECORDS, over]) is RECORDS[0]
+    assert results.write_best(folder, [over]) is over
+    assert read_yaml(folder.path / "best" / "result.yaml")["violations"] == {"error": 0.25}
+    assert results.to_frame([RECORDS[0], over])["violations"].tolist()[1] == '{"error": 0.25}'
     better = record(6, COMPLETED, 0.5, 0.125)
     assert results.write_best(folder, [*RECORDS, better]) is better
     assert read_yaml(folder.path / "best" / "result.yaml")["trial"] == 6

@@ -7,10 +7,13 @@ import pytest
 import searchers.session
 from search_spaces.budget import Budget
 from search_spaces.fixed import FixedSpace
+from searchers.algorithms.random import RandomSearch
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING
+from searchers.searcher import Problem
 from tests.searchers.fakes import choices, measure, named, optuna_trials, session
 from tests.searchers.runtime import (
     ONE_ARCHITECTURE,
+    ONE_IN_MANY,
     TWO_ARCHITECTURES,
     crash,
     end,
@@ -108,10 +111,37 @@ def test_duplicates_do_not_count(tmp_path: Path) -> None:
     assert search.done
 
 
-def test_a_space_that_is_exhausted_stops_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searchers.session, "GIVE_UP", 60)
+NOTHING_LEFT = "no new architecture within the budget is left in the space"
+
+
+def test_a_space_of_which_nothing_is_left_stops_the_search_without_a_duplicate(tmp_path: Path) -> None:
+    random_one = RandomSearch().bind(Problem(space=TWO_ARCHITECTURES))
+    search = session(tmp_path, TWO_ARCHITECTURES, searcher=random_one, trials=3)
+    assert outcomes(run(search)) == {COMPLETED: 2}
+    assert (search.stopped, search.done, search.failed) == (NOTHING_LEFT, True, False)
+
+
+def test_what_is_running_is_waited_for_when_nothing_is_left(tmp_path: Path) -> None:
+    search = session(tmp_path, ONE_ARCHITECTURE, searcher=RandomSearch().bind(Problem(space=ONE_ARCHITECTURE)))
+    number = proposed(search).number
+    assert search.propose() is None
+    assert (search.stopped, search.done) == (NOTHING_LEFT, False)
+    end(search, number)
+    assert (search.propose(), search.done) == (None, True)
+    assert outcomes(search.store.records()) == {COMPLETED: 1}
+
+
+def test_a_searcher_that_does_not_know_it_is_stopped_by_the_first_blind_proposal(tmp_path: Path) -> None:
     search = session(tmp_path, TWO_ARCHITECTURES, trials=3)
-    assert outcomes(run(search))[COMPLETED] == 2
+    found = outcomes(run(search))
+    assert (found[COMPLETED], search.stopped) == (2, NOTHING_LEFT)
+    assert searchers.session.RUT <= found[DUPLICATE] < 3 * searchers.session.RUT
+
+
+def test_a_larger_space_is_given_up_after_many_proposals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searchers.session, "GIVE_UP", 60)
+    search = session(tmp_path, ONE_IN_MANY, trials=3)
+    assert outcomes(run(search)) == {COMPLETED: 1, DUPLICATE: 60}
     assert search.stopped == "no new architecture within the budget in the last 60 proposals"
     assert (search.done, search.failed) == (True, False)
 
@@ -128,9 +158,10 @@ def test_an_exhausted_search_waits_for_what_is_running(tmp_path: Path, monkeypat
 
 
 def test_a_single_architecture_is_exhausted_by_one_trial(tmp_path: Path) -> None:
-    search = session(tmp_path, FixedSpace(architecture="cifar_b_small"), trials=3)
-    assert outcomes(run(search)) == {COMPLETED: 1, DUPLICATE: 1}
-    assert search.stopped == "no new architecture within the budget in the last 1 proposals"
+    fixed = FixedSpace(architecture="cifar_b_small")
+    search = session(tmp_path, fixed, searcher=RandomSearch().bind(Problem(space=fixed)), trials=3)
+    assert outcomes(run(search)) == {COMPLETED: 1}
+    assert search.stopped == NOTHING_LEFT
 
 
 @pytest.mark.parametrize(("errors", "outcome"), [((0.5, 0.4), COMPLETED), ((0.6,), PRUNED)])

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import searchers.session
+from searchers.algorithms.random import RandomSearch
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, TrialRecord, best_first, front
+from searchers.searcher import Problem
 from searchers.session import Session
 from searchers.study import JOURNAL
 from tests.searchers.fakes import Recorder, Watcher, named, optuna_trials, session, space
@@ -58,6 +60,22 @@ class TestObjectives:
         assert (record.outcome, record.facts["reason"]) == (FAILED, reason)
         assert session(tmp_path, objectives=("error", "latency")).history[number].facts["reason"] == reason
 
+    @pytest.mark.parametrize(
+        ("measured", "reason"),
+        [
+            ({}, "the trial reported no latency, which the search limits"),
+            ({"latency": math.nan}, "latency nan after 2 epochs"),
+        ],
+    )
+    def test_so_has_one_without_what_is_limited(self, tmp_path: Path, measured: dict[str, float], reason: str) -> None:
+        search = session(tmp_path, limits={"latency": 5})
+        number = proposed(search).number
+        assert not search.beyond_limits(number, measured)
+        search.on_measured(number, measured)
+        record = end(search, number)
+        assert (record.outcome, record.facts["reason"]) == (FAILED, reason)
+        assert (best_first(search.history), front(search.history, ("error",))) == ([], [])
+
     def test_a_duplicate_has_all_of_them(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(searchers.session, "GIVE_UP", 1)
         search = session(tmp_path, ONE_ARCHITECTURE, objectives=("error", "latency"))
@@ -78,7 +96,23 @@ class TestObjectives:
 
 
 class TestMeasuring:
-    """What a worker measures before it trains."""
+    """What a worker measures, before it trains or of the trained weights."""
+
+    def test_how_far_the_trained_weights_reach_is_kept_with_the_trial_and_its_duplicates(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(searchers.session, "GIVE_UP", 1)
+        killed = session(tmp_path, ONE_ARCHITECTURE)
+        number = proposed(killed).number
+        killed.on_epoch(number, {"epoch": 1, "validation_error": 0.5})
+        killed.on_measured(number, {"reach": [3]})
+        search = session(tmp_path, ONE_ARCHITECTURE)
+        assert proposed(search).number == number
+        search.on_measured(number, {"reach": [4]})
+        assert not search.beyond_limits(number, {"reach": [4]})
+        assert end(search, number).facts["reach"] == [3]
+        assert search.propose() is None
+        assert [record.facts["reach"] for record in session(tmp_path, ONE_ARCHITECTURE).history] == [[3], [3]]
 
     def test_what_was_measured_before_a_restart_stays(self, tmp_path: Path) -> None:
         settings: dict[str, Any] = {"objectives": ("error", "latency"), "limits": {"latency": 5}}
@@ -201,6 +235,20 @@ class TestLimits:
         assert best_first(search.history) == [good, short, bad]
         assert front(search.history, ("error",)) == [good]
         assert [named(trial) for trial in optuna_trials(tmp_path) if named(trial)] == [bad.facts["violations"]]
+
+    @pytest.mark.parametrize(
+        ("latencies", "nearest"),
+        [((9.0, 6.0), "; at the nearest, latency 6 is above its limit 5"), ((9.0, 5.0), "")],
+    )
+    def test_a_search_of_which_nothing_meets_a_limit_tells_the_nearest(
+        self, tmp_path: Path, latencies: tuple[float, float], nearest: str
+    ) -> None:
+        searcher = RandomSearch().bind(Problem(space=TWO_ARCHITECTURES))
+        search = session(tmp_path, TWO_ARCHITECTURES, searcher=searcher, trials=3, **LATENCY)
+        for latency in latencies:
+            self.measured(search, latency)
+        assert search.propose() is None
+        assert search.stopped == f"no new architecture within the budget is left in the space{nearest}"
 
     def test_a_failed_trial_breaks_no_limit(self, tmp_path: Path) -> None:
         search = session(tmp_path, limits={"error": 0.4})

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import searchers.session
+from search_spaces.budget import Budget
 from searchers.algorithms.random import RandomSearch
 from searchers.algorithms.tpe import Tpe
 from searchers.history import History
@@ -18,7 +19,16 @@ from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNN
 from searchers.searcher import Problem, Propose
 from searchers.session import Session
 from tests.searchers.fakes import Killed, Recorder, careless, drawn, session, space, store
-from tests.searchers.runtime import ONE_ARCHITECTURE, TWO_ARCHITECTURES, crash, end, outcomes, proposed, run
+from tests.searchers.runtime import (
+    ONE_ARCHITECTURE,
+    ONE_IN_MANY,
+    TWO_ARCHITECTURES,
+    crash,
+    end,
+    outcomes,
+    proposed,
+    run,
+)
 
 
 def test_a_resumed_search_adopts_what_was_open_first(tmp_path: Path) -> None:
@@ -61,6 +71,15 @@ def test_a_finished_search_is_extended(tmp_path: Path) -> None:
     after = run(session(tmp_path, trials=5))
     assert after[: len(before)] == before
     assert outcomes(after)[COMPLETED] == 5
+
+
+def test_a_tighter_budget_bounds_what_is_proposed_and_leaves_what_was_trained(tmp_path: Path) -> None:
+    before = run(session(tmp_path, trials=4))
+    assert any(record.facts["params"] > 1000 for record in before if record.outcome == COMPLETED)
+    resumed = run(session(tmp_path, trials=7, budget=Budget(params=(None, 1000))))
+    assert resumed[: len(before)] == before
+    later = [record for record in resumed[len(before) :] if record.outcome == COMPLETED]
+    assert [record.facts["params"] for record in later] == [1000] * 3
 
 
 def test_a_duplicate_of_a_trial_before_the_resume_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,10 +172,10 @@ def test_a_rut_is_left_by_blind_proposals(tmp_path: Path, monkeypatch: pytest.Mo
     """Also where the search was killed in it."""
     monkeypatch.setattr(searchers.session, "RUT", 4)
     monkeypatch.setattr(searchers.session, "GIVE_UP", 8)
-    first = session(tmp_path, ONE_ARCHITECTURE, trials=2)
+    first = session(tmp_path, ONE_IN_MANY, trials=2)
     end(first, proposed(first).number)
     blind = blind_proposals(first, kill_after=killed_after)
-    second = session(tmp_path, ONE_ARCHITECTURE, trials=2)
+    second = session(tmp_path, ONE_IN_MANY, trials=2)
     assert blind + blind_proposals(second) == [False] * 4 + [True, False, True, False]
     assert second.stopped == "no new architecture within the budget in the last 8 proposals"
 

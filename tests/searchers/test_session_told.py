@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import searchers.session
 from search_spaces.budget import Budget
 from searchers.record import COMPLETED, DUPLICATE, FAILED, REFUSED, RUNNING, TRAINED
+from searchers.tracking.tracker import Nothing
 from tests.searchers.fakes import Recorder, Watcher, choices, session
 from tests.searchers.runtime import TWO_ARCHITECTURES, crash, end, outcomes, proposed, run, two_at_a_time
 
@@ -140,3 +143,24 @@ def test_the_seconds_of_a_trial_and_those_before_it_trained(tmp_path: Path, monk
     search.on_end(number, failure="Traceback")
     facts = search.store.record(number).facts
     assert (facts["seconds"], facts["waited"]) == (2.0, 2.0)
+
+
+def test_the_seconds_that_tracking_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(searchers.session.time, "perf_counter", lambda: now[0])
+
+    class Slow(Nothing):
+        def start(self, number: int, config: Mapping[str, Any]) -> None:
+            now[0] += 0.5
+
+        def log(self, number: int, metrics: Mapping[str, Any]) -> None:
+            now[0] += 0.25
+
+    search = session(tmp_path)
+    search.tracker = Slow()
+    number = proposed(search).number
+    for epoch in (1, 2):
+        now[0] += 10.0
+        search.on_epoch(number, {"epoch": epoch, "validation_error": 0.5, "seconds": 1.0})
+    search.on_end(number)
+    assert search.store.record(number).facts["tracked"] == 1.0

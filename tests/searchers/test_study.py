@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
+from searchers import journal
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING
 from searchers.study import JOURNAL, TrialStore, read_records
 from tests.searchers.fakes import (
@@ -90,6 +92,18 @@ def test_when_a_trial_was_is_said_in_utc(tmp_path: Path) -> None:
     assert timedelta(0) <= finished - started < timedelta(seconds=10)
     assert abs(started.timestamp() - time.time()) < 60
     assert begin(opened).facts["finished"] is None
+
+
+def test_a_clock_that_is_set_back_makes_no_trial_end_before_it_began(tmp_path: Path) -> None:
+    opened = store(tmp_path)
+    finish(opened, begin(opened))
+    entries = [journal.parse(line) for line in (tmp_path / JOURNAL).read_bytes().splitlines()]
+    for entry in entries:
+        entry |= {"datetime_complete": "2001-01-01T00:00:00+00:00"} if "datetime_complete" in entry else {}
+    (tmp_path / JOURNAL).write_bytes(b"".join(map(journal.seal, entries)))
+    (record,) = read_records(tmp_path)
+    assert record.facts["finished"] == record.facts["started"] > "2026"
+    assert store(tmp_path).records() == [record]
 
 
 def test_an_epoch_that_is_reported_again_stays_as_it_was(tmp_path: Path) -> None:
@@ -206,7 +220,7 @@ def test_a_duplicate_gets_what_is_known_of_the_original(
 def test_a_duplicate_has_the_objectives_and_limits_of_the_original(tmp_path: Path, opened_before: bool) -> None:
     opened = store(tmp_path, objectives=("error", "latency"))
     number = begin(opened).number
-    opened.note(number, {"latency": 6.0})
+    opened.note(number, {"latency": 6.0, "reach": [3, None]})
     opened.report(number, 1, 0.5)
     original = opened.finish(number, COMPLETED, violations={"latency": 0.2})
     if opened_before:
@@ -214,6 +228,7 @@ def test_a_duplicate_has_the_objectives_and_limits_of_the_original(tmp_path: Pat
     else:
         record = opened.duplicate(drawn(1), {}, original)
     assert (record.outcome, record.feasible) == (DUPLICATE, False)
+    assert (record.facts["latency"], record.facts["reach"]) == (6.0, [3, None])
     trial = optuna_trials(tmp_path)[1]
     assert (trial.state, trial.values, named(trial)) == (TrialState.COMPLETE, [0.5, 6.0], {"latency": 0.2})
 
@@ -320,6 +335,68 @@ def test_a_journal_that_ends_anywhere_opens(tmp_path: Path) -> None:
         assert {record.outcome for record in read_records(folder)} == {COMPLETED}
 
 
+def changed(folder: Path, position: int, **fields: Any) -> None:
+    """A line of the journal says something else, with a checksum of its own."""
+    lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+    lines[position] = journal.seal({**journal.parse(lines[position]), **fields})
+    (folder / JOURNAL).write_bytes(b"".join(lines))
+
+
+def refusals(folder: Path) -> set[str]:
+    """What reading it and going on with it say."""
+    messages = set()
+    for opening in (lambda: read_records(folder), lambda: store(folder)):
+        with pytest.raises(ValueError) as error:
+            opening()
+        messages.add(str(error.value))
+    return messages
+
+
+def test_a_journal_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path)
+    changed(tmp_path, 1, user_attr={"schema": {"schema": "seqconv.study", "version": 2}})
+    assert refusals(tmp_path) == {"study.journal: version 2 is newer than 1, the newest this release reads: upgrade it"}
+
+
+def test_a_changed_number_in_a_line_shows(tmp_path: Path) -> None:
+    filled(tmp_path)
+    content = (tmp_path / JOURNAL).read_bytes()
+    (tmp_path / JOURNAL).write_bytes(content.replace(b'"trial_id":2,', b'"trial_id":1,', 1))
+    assert refusals(tmp_path) == {damaged(tmp_path) + "line 15: its checksum is not that of its content"}
+
+
+def test_a_trial_in_the_place_of_another_shows(tmp_path: Path) -> None:
+    """Where a line that begins a trial is gone, those after it would take the results of their neighbours."""
+    filled(tmp_path)
+    lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    (tmp_path / JOURNAL).write_bytes(b"".join(line for line in lines if b'"number":0' not in line))
+    assert refusals(tmp_path) == {damaged(tmp_path) + "trial 1 stands where trial 0 should"}
+
+
+@pytest.mark.parametrize(
+    ("position", "fields", "reason"),
+    [
+        (0, {"study_name": "other"}, "the line that begins the study is missing"),
+        (3, {"state": 9}, "line 4: state is 9"),
+        (3, {"distributions": {"stage1.blocks": "{}"}}, "KeyError 'type'"),
+        (6, {"user_attr": {"ends": {}}}, "how trial 0 ended is missing"),
+    ],
+)
+def test_a_line_that_makes_no_sense_shows(tmp_path: Path, position: int, fields: dict[str, Any], reason: str) -> None:
+    filled(tmp_path)
+    changed(tmp_path, position, **fields)
+    assert refusals(tmp_path) == {damaged(tmp_path) + reason}
+
+
+def test_a_journal_that_has_lost_its_end_is_not_gone_on_with(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "trials" / "0003").mkdir(parents=True)
+    assert len(read_records(tmp_path)) == 3
+    with pytest.raises(ValueError) as error:
+        store(tmp_path)
+    assert str(error.value) == damaged(tmp_path) + "it ends before trial 3, which has a folder"
+
+
 def test_a_lock_that_a_killed_search_left_does_not_block(tmp_path: Path) -> None:
     filled(tmp_path)
     (tmp_path / f"{JOURNAL}.lock").symlink_to(tmp_path / JOURNAL)
@@ -332,12 +409,18 @@ def test_a_lock_that_a_killed_search_left_does_not_block(tmp_path: Path) -> None
 
 
 def damage(position: int) -> Callable[[bytes], bytes]:
-    def damaged(content: bytes) -> bytes:
+    def with_zeros(content: bytes) -> bytes:
         lines = content.splitlines(keepends=True)
         lines[position] = b"\0" * 20 + b"\n"
         return b"".join(lines)
 
-    return damaged
+    return with_zeros
+
+
+def damaged(folder: Path) -> str:
+    """How the message begins."""
+    advice = f"look at it with python doctor.py run={folder}, put back a copy or begin anew with another run=: "
+    return f"{folder / JOURNAL}: damaged, {advice}"
 
 
 @pytest.mark.parametrize("position", [0, 5])
@@ -346,7 +429,7 @@ def test_a_journal_that_is_damaged_is_not_taken_for_a_shorter_one(tmp_path: Path
     journal = tmp_path / JOURNAL
     journal.write_bytes(damage(position)(journal.read_bytes()))
     for opening in (lambda: store(tmp_path), lambda: read_records(tmp_path)):
-        with pytest.raises(ValueError, match=f"^{journal}: damaged, put back a copy or begin anew with another run=: "):
+        with pytest.raises(ValueError, match=re.escape(damaged(tmp_path))):
             opening()
 
 

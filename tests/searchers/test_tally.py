@@ -116,6 +116,14 @@ def test_pruned_ones_shorten_the_time_left() -> None:
     assert tally([*whole, *pruned], trials=9).left == pytest.approx(6 * 10 * (1 + 3 * 2 / 4) / 2)
 
 
+def test_epochs_of_a_trial_that_grows_are_not_taken_for_equal(clock: Clock) -> None:
+    """20 s for the two epochs of a pruned trial are a second each for what they cost: 10, 10, 40 and 40 in all."""
+    search = tally([trial(0, PRUNED, 0.5, 0.5)], trials=2, costs=(10, 10, 40, 40))
+    search.begin(trial(1, RUNNING, 0.5, 0.5, 0.5))
+    clock.now += 5
+    assert search.left == pytest.approx(35)
+
+
 def test_a_trial_without_seconds_tells_nothing_of_time() -> None:
     assert tally([trial(0, COMPLETED, 0.5, seconds=None)]).left is None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -30,8 +30,11 @@ def tally(
     epochs: int = 4,
     concurrency: int = 2,
     objectives: tuple[str, ...] = ("error",),
+    costs: Sequence[float] = (),
 ) -> Tally:
-    return Tally(trials=trials, epochs=epochs, concurrency=concurrency, history=history, objectives=objectives)
+    return Tally(
+        trials=trials, epochs=epochs, concurrency=concurrency, history=history, objectives=objectives, costs=costs
+    )
 
 
 class Clock:

@@ -188,7 +188,7 @@ def test_load_refuses_a_truncated_file(tmp_path: Path, description: dict[str, An
     [
         ({"schema": "x"}, "model: schema must be 'seqconv.model', got 'x'"),
         ({"version": 3}, "model: version 3 is newer than 2, the newest this release reads: upgrade it"),
-        ({"classes": 0}, "model: classes must be an integer at least 1, got 0"),
+        ({"classes": 0}, "model: classes must be an integer from 1 to 1000000, got 0"),
         ({"weights": "../other.pt"}, "model: weights must be one of None, model.safetensors, got '../other.pt'"),
         ({"weights": "model.pt"}, "model: weights must be one of None, model.safetensors, got 'model.pt'"),
         ({"version": 1}, "model: weights must be one of None, model.pt, got 'model.safetensors'"),
@@ -237,7 +237,7 @@ def test_a_model_of_timm_is_built_by_timm(tmp_path: Path) -> None:
 
 def test_a_model_that_timm_does_not_know(tmp_path: Path) -> None:
     of_timm(tmp_path, "no_such_model")
-    with pytest.raises(ValueError, match=f"^{tmp_path / 'model.yaml'}: timm .* cannot make no_such_model: Unknown mod"):
+    with pytest.raises(ValueError, match=f"^{tmp_path / 'model.yaml'}: timm .* has no model 'no_such_model'"):
         seqconv.load(tmp_path)
 
 
@@ -265,3 +265,30 @@ def test_yaml_keeps_the_order_of_the_keys(tmp_path: Path) -> None:
     data = {"b": [1, {"z": 1, "a": "dense"}], "a": "é"}
     (tmp_path / "plain.yaml").write_text(to_yaml(data), encoding="utf-8")
     assert json.dumps(read_yaml(tmp_path / "plain.yaml")) == json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    "name", ["hf-hub:someone/model", "hf_hub:someone/model", "local-dir:/etc", "http://host/model"]
+)
+def test_a_model_that_timm_would_download(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("timm was asked for it"))
+    of_timm(tmp_path, name)
+    with pytest.raises(ValueError, match=f"^{tmp_path / 'model.yaml'}: timm .* has no model '{name}'"):
+        seqconv.load(tmp_path)
+
+
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_a_network_that_no_memory_holds(tmp_path: Path, with_weights: bool) -> None:
+    state = seqconv.build(SMALL, classes=5).state_dict() if with_weights else None
+    folder = exported(tmp_path, {**MODEL, "weights": MODEL["weights"] if with_weights else None}, state)
+    large = Architecture(stages=(Stage(blocks=500, group_width=8192),), widening=512, pyramid=(1,))
+    (folder / "architecture.yaml").write_text(to_yaml(large.to_dict()))
+    message = r"its network has [\d,]{14,} values, of which the folder holds [\d,]{1,6}; without them at most 268,435,"
+    with pytest.raises(ValueError, match=f"^{folder / 'architecture.yaml'}: {message}"):
+        seqconv.load(folder)
+
+
+def test_more_classes_than_any_data_set_has(tmp_path: Path) -> None:
+    folder = exported(tmp_path, {**MODEL, "classes": 10**18, "weights": None})
+    with pytest.raises(ValueError, match=r"model: classes must be an integer from 1 to 1000000, got 10{18}"):
+        seqconv.load(folder)

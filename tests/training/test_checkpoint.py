@@ -47,12 +47,15 @@ def test_a_damaged_file_is_logged_with_the_reason_and_left_out(
     else:
         content = path.read_bytes()
         path.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"not weights"}[damage])
+    content = path.read_bytes()
     with caplog.at_level(logging.WARNING):
         assert checkpoint.load(tmp_path, IDENTITY) is None
     (record,) = caplog.records
-    start = f"{path} is damaged, training starts from scratch: "
+    start = f"{path} is damaged, training starts from scratch, it is now checkpoint.pt.damaged: "
     assert record.getMessage().startswith(start)
     assert len(record.getMessage()) > len(start)
+    assert (tmp_path / "checkpoint.pt.damaged").read_bytes() == content
+    assert not path.exists()
 
 
 def test_pickled_code_is_not_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -179,3 +179,23 @@ def test_image_data_refuses(change: dict[str, np.ndarray], message: str) -> None
 def test_proxy_refuses(change: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(PROXY, **change)
+
+
+def test_shares_that_grow_are_subsets_of_the_last_one() -> None:
+    data = make([300, 200, 100])
+    parts = split(data, share={1: 0.1, 3: 0.25, 4: 0.5})
+    whole = split(data, share=0.5)
+    assert numbers(parts.train_images) == numbers(whole.train_images)
+    assert (parts.mean, parts.std) == (whole.mean, whole.std)
+    assert set(parts.subsets) == {0.1, 0.25}
+    assert whole.subsets == {}
+    for share, chosen in parts.subsets.items():
+        alone = split(data, share=share)
+        assert numbers(parts.train_images[chosen]) == numbers(alone.train_images)
+        assert parts.train_labels[chosen].tolist() == alone.train_labels.tolist()
+    assert set(parts.subsets[0.1]) < set(parts.subsets[0.25])
+
+
+def test_the_smallest_share_must_have_every_class() -> None:
+    with pytest.raises(ValueError, match="the train part of made has 2 images and none of class 'class 2'"):
+        split(make([100, 100, 100]), share={1: 0.008, 2: 1.0})

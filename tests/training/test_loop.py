@@ -9,15 +9,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import seqconv
+import training.loop
 import training.trainer
 from seqconv import Stage
+from seqconv.networks.presets import PRESETS
+from tests.training.fake_nvml import Driver
 from tests.training.tiny import CLASSES, CONFIG, TINY, split
 from training import checkpoint
 from training.loop import EpochMetrics, train
+from training.nvml import Gpu
 from training.trial import TrialConfig
 
 PARTS = ("build_seconds", "data_seconds", "train_seconds", "evaluate_seconds")
@@ -54,6 +59,16 @@ def test_it_learns() -> None:
     assert last.validation_error <= 0.1
     assert last.train_error <= 0.2
     assert last.validation_loss < 0.5
+
+
+def test_what_the_gpu_did_is_told_of_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Driver().install(monkeypatch)
+    monkeypatch.setattr(training.loop, "gpu", lambda _: Gpu("GPU-1"))
+    epochs = list(run(tmp_path))
+    assert all(metrics.gpu_utilisation == 0.5 and metrics.gpu_joules > 0 for metrics in epochs)
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["gpu_joules"]) for row in rows] == [metrics.gpu_joules for metrics in epochs]
 
 
 def test_every_epoch_is_measured() -> None:
@@ -144,6 +159,19 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) 
     assert_same_weights(tmp_path / "unbroken", tmp_path / "broken")
 
 
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_run_resumed_before_at_or_after_a_new_level_ends_with_the_weights_of_an_unbroken_one(
+    tmp_path: Path, done: int
+) -> None:
+    config = replace(CONFIG, share={1: 0.4, 3: 1.0}, resolution={1: 4, 2: 6, 3: 8}, width=0.5)
+    data = replace(split(), subsets={0.4: np.arange(0, 70, 2)})
+    unbroken = list(run(tmp_path / "unbroken", config, data=data))
+    list(itertools.islice(run(tmp_path / "broken", config, data=data), done))
+    resumed = list(run(tmp_path / "broken", config, data=data))
+    assert [timeless(m) for m in resumed] == [timeless(m) for m in unbroken]
+    assert_same_weights(tmp_path / "unbroken", tmp_path / "broken")
+
+
 def test_without_a_checkpoint_of_every_epoch_it_goes_on_from_the_last_one(tmp_path: Path) -> None:
     config = replace(CONFIG, checkpoint_every=2)
     list(run(tmp_path / "unbroken", config))
@@ -165,7 +193,8 @@ def test_files_of_a_finished_trial(tmp_path: Path) -> None:
     epochs = list(run(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "metrics.csv", "model.pt"]
     assert (tmp_path / "checkpoint.pt").stat().st_size < 5000 < (tmp_path / "model.pt").stat().st_size
-    assert [{k: float(v) for k, v in row.items()} for row in _rows(tmp_path)] == [asdict(m) for m in epochs]
+    rows = [{name: float(value) if value else None for name, value in row.items()} for row in _rows(tmp_path)]
+    assert rows == [asdict(metrics) for metrics in epochs]
 
 
 def test_files_are_written_before_an_epoch_is_yielded(tmp_path: Path) -> None:
@@ -201,6 +230,11 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
         ({"seed": 3}, "seed is 0 there and 3 here"),
         ({"config": replace(CONFIG, epochs=9)}, "trial.epochs is 4 there and 9 here"),
         ({"classes": 5}, "classes is 3 there and 5 here"),
+        ({"config": replace(CONFIG, width=0.5)}, "trial.width is None there and 0.5 here"),
+        (
+            {"config": replace(CONFIG, resolution={1: 4, 2: 8})},
+            "trial.resolution is None there and {1: 4, 2: 8} here",
+        ),
         ({"data": split(60)}, "data is '70 \\+ 30 images of 8x8, .*' there and '60 \\+ 30 images of 8x8, .*' here"),
         ({"data": split(seed=1)}, "data is '70 \\+ 30 .*' there and '70 \\+ 30"),
         (
@@ -254,6 +288,16 @@ def test_threads_are_set() -> None:
         ({"config": replace(CONFIG, augment="auto")}, "trial.augment is auto: give a value"),
         ({"data": split(1)}, "at least 2 training images are needed, got 1: raise trial.share"),
         ({"data": split(validation=0)}, "at least 1 validation images are needed, got 0"),
+        ({"config": replace(CONFIG, resolution=9)}, "trial.resolution must be at most 8, the images' own, got 9"),
+        (
+            {"config": replace(CONFIG, resolution=3), "architecture": PRESETS["cifar_b_small"]},
+            "trial.resolution must be at least 4, got 3: the strides of a network of 3 stages shrink images 4 times",
+        ),
+        ({"config": replace(CONFIG, share={1: 0.5, 2: 1})}, "the split has no subset for trial.share 0.5"),
+        (
+            {"config": replace(CONFIG, share={1: 0.01, 2: 1}), "data": replace(split(), subsets={0.01: np.arange(1)})},
+            "at least 2 training images are needed, got 1: raise trial.share",
+        ),
         ({"classes": 2}, "training labels must be from 0 to 1 for 2 classes, got 0 to 2"),
         ({"seed": -1}, "seed must be an integer at least 0, got -1"),
         ({"threads": 0}, "threads must be an integer at least 1, got 0"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from tests.training.tiny import CLASSES, CONFIG, TINY, split
 from training import trainer as trainer_module
 from training.data import Split
+from training.resize import resized
 from training.trainer import Diverged, EpochMetrics, Trainer
 from training.trial import TrialConfig
 
@@ -97,6 +98,8 @@ def test_the_recipe_reaches_the_optimizer() -> None:
         {"dropout": 0.3},
         {"augment": "none"},
         {"augment": "crop"},
+        {"resolution": 6},
+        {"width": 0.5},
         {"precision": "bfloat16"},
     ],
 )
@@ -205,6 +208,54 @@ def test_batch_norm_is_measured_on_images_of_all_classes() -> None:
     data = replace(data, train_images=data.train_images[order], train_labels=data.train_labels[order])
     trainer = make(data, norm_batches=4)
     assert trainer.labels[torch.cat(trainer.norm_batches)].bincount().min() > 10
+
+
+GROWING = {"share": {1: 0.5, 3: 1.0}, "resolution": {1: 4, 2: 6, 4: 8}}
+
+
+def growing(**changes: Any) -> Trainer:
+    """Of 70 images every second one, then all; of 4, 6, 6 and 8 pixels."""
+    return make(replace(split(70), subsets={0.5: np.arange(0, 70, 2)}), **{**GROWING, **changes})
+
+
+def test_each_epoch_has_the_images_of_its_level() -> None:
+    trainer, data = growing(augment="none", norm_batches=9), split(70)
+    for epoch, (images, side) in enumerate([(35, 4), (35, 6), (70, 6), (70, 8)], start=1):
+        metrics = trainer.epoch(epoch)
+        chosen = slice(None, None, 2 if images == 35 else 1)
+        expected = resized(data.train_images[chosen], side).transpose(0, 2, 3, 1)
+        np.testing.assert_array_equal(trainer.images.numpy(), expected)
+        assert trainer.labels.tolist() == data.train_labels[chosen].tolist()
+        assert trainer.validation[0].shape == (30, side, side, 3)
+        assert trainer.steps == len(trainer.norm_batches) == len(list(trainer.batches(epoch))) == images // 16
+        assert metrics.images_per_second * (metrics.data_seconds + metrics.train_seconds) == pytest.approx(
+            images // 16 * 16
+        )
+
+
+def test_the_learning_rate_counts_the_steps_of_every_level() -> None:
+    trainer = growing(warmup=0.0)
+    rates = [trainer.epoch(epoch).learning_rate for epoch in (1, 2, 3, 4)]
+    assert rates == pytest.approx([0.1 * (1 - (done - 0.5) / 12) for done in (2, 4, 8, 12)])
+
+
+def test_only_an_epoch_with_other_images_builds() -> None:
+    trainer = growing(share=None)
+    assert [trainer.epoch(epoch).build_seconds == 0 for epoch in (1, 2, 3, 4)] == [False, False, True, False]
+
+
+def test_statistics_for_normalising_stay_those_of_all_images() -> None:
+    trainer = growing()
+    before = trainer.mean.tolist(), trainer.std.tolist()
+    trainer.epoch(4)
+    assert (trainer.mean.tolist(), trainer.std.tolist()) == before == (make().mean.tolist(), make().std.tolist())
+
+
+def test_a_narrow_network_is_trained() -> None:
+    trainer = make(width=0.5)
+    assert trainer.model.classifier.in_features == TINY.widths[-1] // 2
+    assert make(width=1).model.state_dict().keys() == make().model.state_dict().keys()
+    assert math.isfinite(trainer.epoch(1).validation_loss)
 
 
 def test_divergence_says_where_and_at_which_learning_rate() -> None:

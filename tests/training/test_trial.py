@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, asdict, fields
@@ -17,6 +18,8 @@ PROXY = Proxy(epochs=4, share=0.05, validation_limit=1000)
 EXPECTED = {
     "epochs": [(0, "an integer at least 1"), (2.0, "an integer at least 1"), (True, "an integer at least 1")],
     "share": [(0, "a number above 0 and at most 1"), (1.5, "a number above 0 and at most 1")],
+    "resolution": [(0, "an integer at least 1"), (16.0, "an integer at least 1"), ("16", "an integer at least 1")],
+    "width": [(0, "a number above 0 and at most 1"), (1.5, "a number above 0 and at most 1")],
     "validation_limit": [(0, "an integer at least 1")],
     "batch_size": [(1, "an integer at least 2")],
     "learning_rate": [(0, "a number above 0"), (float("nan"), "a number above 0"), ("1e-3", "a number above 0")],
@@ -53,6 +56,34 @@ def test_a_near_name_is_suggested() -> None:
 
 def test_integers_are_read_as_numbers() -> None:
     assert repr(TrialConfig(learning_rate=1)) == repr(TrialConfig(learning_rate=1.0))
+
+
+def test_share_and_resolution_may_grow() -> None:
+    growing = TrialConfig(epochs=7, share={1: 0.25, 4: 1}, resolution={"1": 16, "4": 24, "7": 32})  # type: ignore[dict-item]
+    assert repr(growing.share) == "{1: 0.25, 4: 1.0}"
+    assert growing.resolution == {1: 16, 4: 24, 7: 32}
+    assert TrialConfig(**json.loads(json.dumps(asdict(growing)))) == growing
+    assert growing.resolved(PROXY, flip=True).share == {1: 0.25, 4: 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"share": {2: 0.5}}, "trial.share must say what holds from epoch 1 on, got {2: 0.5}: begin with 1"),
+        ({"share": {1: 0.5, 2: 1.5}}, "trial.share from epoch 2 on must be a number above 0 and at most 1, got 1.5"),
+        ({"resolution": {1: 9, 2: 8}}, "trial.resolution: values must rise from level to level, got {1: 9, 2: 8}"),
+        ({"epochs": 3, "share": {1: 0.5, 4: 1}}, "trial.share has a level from epoch 4 on, and a trial has 3 epochs"),
+    ],
+)
+def test_a_setting_that_does_not_grow_is_named(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError) as error:
+        TrialConfig(**settings)
+    assert str(error.value) == problem
+
+
+def test_a_level_beyond_the_epochs_of_the_data_set_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"trial\.share has a level from epoch 5 on, and a trial has 4 epochs"):
+        TrialConfig(share={1: 0.5, 5: 1}).resolved(PROXY, flip=True)
 
 
 def test_it_is_frozen() -> None:

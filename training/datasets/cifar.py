@@ -11,10 +11,11 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from training.datasets.root import root_path
 
 OFFICIAL = "https://www.cs.toronto.edu/~kriz/"
 _PIXELS = 3 * 32 * 32
+_MOST_FILES, _MOST_BYTES = 100, 1 << 30
+"""Of an archive; the official ones have 9 files and 186 MB."""
 
 
 class MissingDataError(ValueError):
@@ -98,6 +101,8 @@ class _Cifar:
         validation.number("dataset.patience", self.patience, low=0, open_low=True)
         if not str(self.base_url).startswith(("https://", "http://")):
             raise ValueError(f"dataset.base_url must begin with https:// or http://, got {self.base_url!r}")
+        if "@" in urlsplit(self.base_url).netloc:  # which no request would use, and every message would repeat
+            raise ValueError("dataset.base_url must have no user or password in it")
 
     def load(self) -> ImageData:
         """All images and labels, in the official order.
@@ -182,7 +187,8 @@ class _Cifar:
     def _class_names(self, folder: Path) -> tuple[str, ...]:
         ((file, md5),) = self.layout.meta.items()
         names = _entry(folder / file, self._read(folder / file, md5), self.layout.names)
-        if not isinstance(names, list) or len(names) != self.layout.classes:
+        whole = isinstance(names, list) and all(isinstance(name, (str, bytes)) for name in names)
+        if not whole or len(names) != self.layout.classes:
             raise ValueError(f"{folder / file}: {self.layout.names} must be a list of {self.layout.classes} names")
         return tuple(map(restricted_pickle.text, names))
 
@@ -261,7 +267,7 @@ def _extract(archive: Path, root: Path, folder: str) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix=f".{folder}.", dir=root) as temporary:
             with tarfile.open(archive, "r:gz") as files:
-                files.extractall(temporary, filter="data")
+                files.extractall(temporary, members=_bounded(files), filter="data")
             if not (Path(temporary) / folder).is_dir():
                 raise ValueError(f"{archive}: has no folder {folder}")
             _put(Path(temporary) / folder, root / folder)
@@ -271,6 +277,16 @@ def _extract(archive: Path, root: Path, folder: str) -> None:
         ) from None
     except OSError as error:
         raise ValueError(f"{archive}: cannot be unpacked to {root}: {error.strerror or error}") from None
+
+
+def _bounded(files: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members, as long as they come to no more than a data set of this kind may."""
+    total = 0
+    for number, member in enumerate(files, start=1):
+        total += member.size
+        if number > _MOST_FILES or total > _MOST_BYTES:
+            raise tarfile.TarError(f"unpacked it is more than {_MOST_FILES} files or {_MOST_BYTES:,} bytes")
+        yield member
 
 
 def _put(source: Path, target: Path) -> None:

@@ -42,6 +42,15 @@ def test_trained_furthest_first_then_the_lowest_error() -> None:
     assert list(section.data["trial"]) == [1, 0, 2]
 
 
+def test_what_is_beyond_the_limits_comes_last() -> None:
+    over = trial(5, COMPLETED, 0.5, 0.1, **COSTS, violations={"error": 0.25, "latency": 1.5})
+    section = best.section([run(*TRIALS, over)], top=20)
+    assert heads(section.table)[-1] == "beyond"
+    rows = [(row[0], row[-1]) for row in texts(section.table)]
+    assert rows == [("1", ""), ("0", ""), ("2", ""), ("5", "error by 25.00 %, latency in ms by 150.00 %")]
+    assert section.text.endswith(" Those beyond the limits of their search come after all that are within.")
+
+
 def test_so_many_of_each_run() -> None:
     section = best.section([run(*TRIALS), run(*TRIALS, index=1, name="b")], top=1)
     assert heads(section.table)[0] == "run"

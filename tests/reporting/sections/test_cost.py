@@ -63,6 +63,19 @@ def test_gpu_utilisation_where_it_was_recorded() -> None:
     assert len(cost.section([run(trials[1])]).panels) == 1
 
 
+def test_what_tracking_took_is_not_counted_as_scheduling() -> None:
+    section = cost.section([run(trial(0, COMPLETED, 0.5, metrics=[EPOCH], seconds=15.0, tracked=2.0))])
+    assert bars(section) == {"schedule": 3, "build": 1, "data": 2, "train": 5, "evaluate": 2, "track": 2}
+
+
+def test_the_energy_of_the_gpus_is_told() -> None:
+    epochs = [{**EPOCH, "gpu_joules": 1.8e6}, {**EPOCH, "gpu_joules": 0.9e6}, {**EPOCH, "gpu_joules": float("nan")}]
+    section = cost.section([run(trial(0, COMPLETED, 0.5, metrics=epochs, seconds=30.0, **WHEN))])
+    assert [note.text for note in section.notes] == [
+        "30 s of trials in 20 s, 1.5 at a time on average, 0.75 kWh of GPU energy"
+    ]
+
+
 def test_nothing_to_show() -> None:
     section = cost.section([run(trial(0, DUPLICATE, 0.5, seconds=5.0), trial(1, RUNNING))])
     assert section.empty == "no trial has recorded its time yet"

@@ -45,3 +45,23 @@ def test_a_run_without_weights(both: list[Run]) -> None:
     assert [(note.text, note.run) for note in section.notes] == [("no weights were kept", 1)]
     assert [panel.run for panel in section.panels] == [0]
     assert weights.section([run()]).empty == "there are no weights to look at"
+
+
+def test_weights_of_a_narrow_network_are_read_as_such(copy: Path) -> None:
+    import torch
+
+    from reporting.reading import read_runs
+    from seqconv.narrowing import narrowed
+    from seqconv.serialization import read_yaml, to_yaml
+
+    description = read_yaml(copy / "run.yaml")
+    narrow = {**description, "trial": {**description["trial"], "width": 0.5}}
+    (copy / "run.yaml").write_text(to_yaml(narrow))
+    runs = read_runs([copy])[0]
+    architecture = runs[0].trials[0].architecture
+    assert architecture is not None
+    model = build(narrowed(architecture, 0.5), classes=10)
+    torch.save(model.state_dict(), copy / "trials" / "0000" / "model.pt")
+    (panel,) = weights.section(runs).panels
+    for trace, layer in zip(panel.figure.data, utilisations(model).values(), strict=True):
+        assert (len(trace.y), len(trace.x)) == tuple(layer.shape)

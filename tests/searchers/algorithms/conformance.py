@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from searchers.algorithms.random import RandomSearch
 from searchers.algorithms.tpe import Tpe
 from searchers.history import History
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, RUNNING, TrialRecord
-from searchers.searcher import Problem, Searcher
+from searchers.searcher import Problem, Propose, Searcher
+from searchers.warm_start import warm
 from tests.search_spaces.examples import DELIVERED, categorical, delivered, one_stage, real
 
 
@@ -171,6 +172,18 @@ CASES = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class WarmStarted:
+    """A searcher that is given vectors to begin with."""
+
+    searcher: Searcher
+    vectors: tuple[Mapping[str, Value], ...]
+    name: ClassVar[str] = "warm"
+
+    def bind(self, problem: Problem) -> Propose:
+        return warm(self.searcher.bind(problem), problem, self.vectors)
+
+
 class Simulation:
     """A search that trains nothing, and looks at every proposal.
 
@@ -190,7 +203,15 @@ class Simulation:
 
     def ask(self) -> TrialRecord:
         """The next trial, running; a duplicate where it needs no training."""
+        record = self.next()
+        assert record is not None, "nothing is left"
+        return record
+
+    def next(self) -> TrialRecord | None:
+        """The same, or None where nothing is left."""
         values = self.proposal()
+        if values is None:
+            return None
         assert values == checked_values(self.problem.space.knobs, values)
         fingerprint = self.problem.candidate(values)
         assert fingerprint is not None, f"{values} may not be trained"
@@ -210,22 +231,28 @@ class Simulation:
         self.history.put(ended(self.problem, self.history[number], outcome))
 
     def run(self, trials: int) -> Simulation:
-        """One trial after the other."""
+        """One trial after the other, as long as there is something to propose."""
         for _ in range(trials):
-            record = self.ask()
+            record = self.next()
+            if record is None:
+                break
             if record.outcome == RUNNING:
                 self.tell(record.number)
         return self
 
-    def proposal(self) -> dict[str, Value]:
-        """What is proposed at this point."""
-        return dict(self._propose(self.history, self._generator()))
+    def proposal(self) -> Mapping[str, Value] | None:
+        """What is proposed at this point; None where nothing is left, which has to be true."""
+        values = self._propose(self.history, self.generator())
+        if values is None:
+            assert architectures(self.problem) <= {record.fingerprint for record in self.history if record.settled}
+        return values
 
-    def proposal_after_a_restart(self) -> dict[str, Value]:
+    def proposal_after_a_restart(self) -> Mapping[str, Value] | None:
         """What one proposes that has not lived through the history."""
-        return dict(self.searcher.bind(self.problem)(History(list(self.history)), self._generator()))
+        return self.searcher.bind(self.problem)(History(list(self.history)), self.generator())
 
-    def _generator(self) -> np.random.Generator:
+    def generator(self) -> np.random.Generator:
+        """That of the next proposal."""
         return np.random.default_rng([self.seed, len(self.history)])
 
 

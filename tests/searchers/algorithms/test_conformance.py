@@ -10,10 +10,23 @@ from typing import Any
 
 import pytest
 
-from search_spaces.space import checked_values
+from search_spaces.knobs import Integer
+from searchers.algorithms.cma_es import CmaEs
+from searchers.algorithms.evolution import RegularisedEvolution
+from searchers.algorithms.nsga import Nsga2, Nsga3
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
-from searchers.searcher import Problem
-from tests.searchers.algorithms.conformance import CASES, SPACES, Case, Simulation, architectures, foreign, space
+from searchers.searcher import Problem, Searcher
+from tests.searchers.algorithms.conformance import (
+    CASES,
+    SPACES,
+    Case,
+    Simulation,
+    ToySpace,
+    WarmStarted,
+    architectures,
+    foreign,
+    space,
+)
 
 EPOCHS = 4
 PAIRS = [(case, name) for case in CASES.values() for name in case.spaces or SPACES if case.takes(space(name))]
@@ -42,8 +55,8 @@ def test_a_search_with_all_that_happens(case: Case, name: str) -> None:
     for step in range(24):
         if step % 5 == 4:
             assert simulation.proposal_after_a_restart() == simulation.proposal()
-        record = simulation.ask()
-        if record.outcome == RUNNING:
+        record = simulation.next()
+        if record is not None and record.outcome == RUNNING:
             running.append(record.number)
         if len(running) == 4 or (running and step > 20):
             simulation.tell(running.pop(rng.randrange(len(running))), next(outcomes))
@@ -73,15 +86,27 @@ def test_a_budget_is_kept(case: Case, name: str) -> None:
 def test_a_space_of_which_nothing_may_be_trained(case: Case) -> None:
     problem = Problem(space=space("tiny"), refusal=lambda architecture: "too large")
     simulation = Simulation(case.searcher, problem, foreign(Problem(space=problem.space), [COMPLETED] * 8))
-    assert checked_values(problem.space.knobs, simulation.proposal()) == simulation.proposal()
+    assert simulation.proposal() is None
 
 
 @who_takes("tiny")
-def test_a_space_is_found_out_to_the_last_architecture_and_then_searched_no_longer(case: Case) -> None:
+def test_a_space_is_found_out_to_the_last_architecture_and_then_nothing_is_left(case: Case) -> None:
     simulation = Simulation(case.searcher, Problem(space=space("tiny"))).run(30)
-    trained = [record.fingerprint for record in simulation.history if record.outcome == COMPLETED]
-    assert sorted(trained) == sorted(architectures(simulation.problem))
-    assert [record.outcome for record in simulation.history][-10:] == [DUPLICATE] * 10
+    assert [record.outcome for record in simulation.history] == [COMPLETED] * len(architectures(simulation.problem))
+    assert simulation.proposal() is None
+    assert simulation.proposal_after_a_restart() is None
+
+
+@pytest.mark.parametrize(
+    "searcher",
+    [RegularisedEvolution(population=50), Nsga2(population=50), Nsga3(population=50), CmaEs(population=50)],
+    ids=lambda searcher: searcher.name,
+)
+def test_a_population_larger_than_the_space_finds_it_all_too(searcher: Searcher) -> None:
+    knobs = tuple(Integer(name=name, low=1, high=4) for name in "ab")
+    simulation = Simulation(searcher, Problem(space=ToySpace(name="sixteen", knobs=knobs))).run(30)
+    assert [record.outcome for record in simulation.history] == [COMPLETED] * 16
+    assert simulation.proposal() is simulation.proposal_after_a_restart() is None
 
 
 @who_takes("table")
@@ -125,6 +150,25 @@ def test_an_objective_that_earlier_trials_did_not_measure(case: Case) -> None:
     problem = Problem(space=space("table"), objectives=("error", "latency"))
     simulation = Simulation(case.searcher, problem, foreign(problem, [COMPLETED] * 10)).run(4)
     assert simulation.proposal_after_a_restart() == simulation.proposal()
+
+
+@every_pair
+def test_a_warm_start(case: Case, name: str) -> None:
+    """What is given comes first, in order, once, also after a restart in the middle; then the searcher goes on."""
+    problem = Problem(space=space(name), epochs=EPOCHS)
+    vectors = [dict(record.values) for record in foreign(problem, [COMPLETED] * 4)]
+    expected = list(dict.fromkeys(map(problem.candidate, vectors)))
+    searcher = WarmStarted(searcher=case.searcher, vectors=(*vectors, vectors[0]))
+    simulation = Simulation(searcher, problem)
+    for fingerprint in expected:
+        assert simulation.proposal_after_a_restart() == simulation.proposal()
+        assert simulation.ask().fingerprint == fingerprint
+    for number in reversed(range(len(expected))):
+        simulation.tell(number, PRUNED if number % 2 else COMPLETED)
+    for _ in range(3):
+        by_itself = case.searcher.bind(problem)(simulation.history, simulation.generator())
+        assert simulation.proposal_after_a_restart() == simulation.proposal() == by_itself
+        simulation.run(1)
 
 
 @pytest.mark.parametrize(("case", "name"), NOT_TAKEN, ids=named)

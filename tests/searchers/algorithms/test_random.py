@@ -28,12 +28,21 @@ def test_what_failed_is_not_drawn_again() -> None:
     assert sorted(filter(None, names)) == sorted(architectures(simulation.problem))
 
 
-def test_what_is_tried_is_drawn_again_only_where_nothing_else_is_left() -> None:
+class Everything(frozenset[str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def test_in_a_small_space_what_is_left_is_found_or_nothing_is_left_and_in_a_large_one_the_tried_is_drawn() -> None:
     problem = Problem(space=space("tiny"))
     names = architectures(problem)
     for left in names:
-        assert problem.candidate(draw(problem, names - {left}, np.random.default_rng(0))) == left
-    assert problem.candidate(draw(problem, names, np.random.default_rng(0))) in names
+        values = draw(problem, names - {left}, np.random.default_rng(0))
+        assert values is not None and problem.candidate(values) == left
+    assert draw(problem, names, np.random.default_rng(0)) is None
+    many = Problem(space=table())
+    values = draw(many, Everything(), np.random.default_rng(0))
+    assert values is not None and many.candidate(values) is not None
 
 
 def test_the_draws_are_bounded() -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.real_data import CIFAR10_CLASSES, colours, write_cifar10, write_pickle
 from tests.training.datasets.conftest import names
 from tests.training.datasets.test_restricted_pickle import Evil
-from training.datasets import Cifar10, Cifar100
+from training.datasets import Cifar10, Cifar100, cifar
 from training.datasets.cifar import MissingDataError
 
 FOLDER, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
@@ -253,6 +253,36 @@ def test_archive_of_another_content(member: str, message: str, tmp_path: Path) -
     assert names(tmp_path) == ["data"]
 
 
+@pytest.mark.parametrize("limit", ["_MOST_FILES", "_MOST_BYTES"])
+def test_an_archive_of_more_than_the_data_set(
+    limit: str, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ARCHIVE).write_bytes(archive)
+    monkeypatch.setattr(cifar, limit, 3)
+    before = names(tmp_path)
+    with pytest.raises(ValueError, match=rf"{ARCHIVE}: truncated, or no .*unpacked it is more than \d+ files or"):
+        load(tmp_path)
+    assert names(tmp_path) == before
+
+
+def test_an_archive_with_a_link_to_elsewhere(tmp_path: Path) -> None:
+    link = tarfile.TarInfo(f"{FOLDER}/data_batch_1")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    with tarfile.open(tmp_path / ARCHIVE, "w:gz") as files:
+        files.addfile(link)
+    found = "truncated, or no archive that can be unpacked .*link to an absolute path"
+    with pytest.raises(ValueError, match=f"{ARCHIVE}: {found}"):
+        load(tmp_path)
+    assert names(tmp_path) == [ARCHIVE]
+
+
+def test_class_names_that_are_no_text(cifar10_root: Path, tmp_path: Path) -> None:
+    write_cifar10(tmp_path / FOLDER)
+    write_pickle(tmp_path / FOLDER / "batches.meta", {b"label_names": [("a", "b")] * 10})
+    with pytest.raises(ValueError, match=r"batches\.meta: label_names must be a list of 10 names"):
+        load(tmp_path)
+
+
 def test_archive_in_a_read_only_folder(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(30, "Read-only file system")
@@ -338,6 +368,7 @@ def test_root_that_cannot_be_made(server: Any, tmp_path: Path) -> None:
         ({"verify": "no"}, "dataset.verify must be true or false, got 'no'"),
         ({"download": 1}, "dataset.download must be true or false, got 1"),
         ({"patience": 0}, "dataset.patience must be a number above 0, got 0"),
+        ({"base_url": "https://me:word@host/"}, "dataset.base_url must have no user or password in it"),
         ({"base_url": "file:///tmp"}, "dataset.base_url must begin with https:// or http://, got 'file:///tmp'"),
     ],
 )

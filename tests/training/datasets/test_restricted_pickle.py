@@ -108,3 +108,36 @@ def test_arrays_that_contradict_themselves(array_state: tuple[Any, ...]) -> None
 def test_no_dictionary() -> None:
     with pytest.raises(ValueError, match=r"^file: must hold a dictionary, got list"):
         restricted_pickle.loads(pickle.dumps([1]), "file")
+
+
+def nested(levels: int) -> bytes:
+    """A tuple of twice the same tuple of twice the same tuple ...: small, and never done hashing or printing."""
+    return b")" + b"".join(b"q%ch%c\x86" % (level, level) for level in range(levels))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"]r\xff\xff\xff\x7f.", "must hold a dictionary, got list"),  # a memo of 16 GB
+        (b"}" + nested(60) + b"Ns.", "text is needed, got tuple"),
+        (b"}(" + nested(60) + b"Nu.", "text is needed, got tuple"),
+        (b"(" + nested(60) + b"Nd.", "text is needed, got tuple"),
+        (b"}X\x04\x00\x00\x00data(cnumpy\ndtype\n(" + nested(60) + b"tRs.", "text is needed, got tuple"),
+        (b"}\x96\xff\xff\xff\xff\xff\xff\xff\x7fabc.", "truncated"),  # an array of bytes of 8 EB
+        (b"}cnumpy\nndarray\n}X\x0c\x00\x00\x00__setstate__Nsb.", "refused to set attributes of type"),
+        (b"}c_codecs\nencode\n}X\x01\x00\x00\x00aNsb.", "refused to set attributes of function"),
+        (b"}\x82\x01.", "truncated, or no pickle"),  # what copyreg has registered
+        (b"Pname\n.", "truncated, or no pickle"),
+        (b"}cnumpy\ndtype\n)\x81.", "truncated, or no pickle"),
+        (b"}cnumpy._core.numeric\n_frombuffer\n(B\x01\x00\x00\x00acnumpy\ndtype\n(X\x02\x00\x00\x00u1tR" + nested(60)
+         + b"X\x01\x00\x00\x00CtR.", "of a shape that is none"),
+    ],
+)  # fmt: skip
+def test_what_would_take_all_memory_or_all_time_or_reach_into_the_reader(content: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^file: .*{reason}"):
+        restricted_pickle.loads(b"\x80\x04" + content, "file")
+
+
+def test_the_stand_ins_stay_as_they_are() -> None:
+    assert "__setstate__" in vars(restricted_pickle._Array)
+    assert vars(restricted_pickle._encode) == {}
