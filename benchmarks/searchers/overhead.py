@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contenders", nargs="+", required=True, metavar="SEARCHER[:KEY=VALUE,...]")
-    parser.add_argument("--sizes", type=_numbers, default=SIZES, help="trials in the history (default: 100,1000,10000)")
+    parser.add_argument("--sizes", type=numbers, default=SIZES, help="trials in the history (default: 100,1000,10000)")
     parser.add_argument("--proposals", type=int, default=20, help="to measure at each size (default: %(default)s)")
     parser.add_argument("--objectives", default="error", help="error, or several such as error,macs")
     parser.add_argument("--out", type=Path, default=Path("experiments/searchers/overhead.csv"), help="file")
@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measured = fresh.submit(measure, contender, problem.objectives, given.sizes, given.proposals).result()
         rows += measured
         for row in measured:
-            numbers = (row.first_ms, row.median_ms, row.highest_ms, row.processor_ms, row.record_ms, row.kept_mib)
-            cells = " ".join(f"{number:>9.2f}" for number in numbers)
+            times = (row.first_ms, row.median_ms, row.highest_ms, row.processor_ms, row.record_ms, row.kept_mib)
+            cells = " ".join(f"{number:>9.2f}" for number in times)
             print(f"{row.contender:<24} {row.trials:>7,} {cells}", flush=True)
     write(given.out, rows)
     print(given.out)
@@ -113,6 +113,7 @@ def measure(contender: str, objectives: Sequence[str], sizes: Sequence[int], pro
             values = propose(history, generator)
             spent.append(time.perf_counter() - began)
             computed.append(time.process_time() - computing)
+            assert values is not None, "the space is far larger"
             history.put(_result(space, values, len(history)))
         ms = [1000 * seconds for seconds in spent]
         rows.append(
@@ -146,24 +147,32 @@ def made_up(space: SearchSpace, count: int) -> list[TrialRecord]:
 
 
 def _result(space: SearchSpace, values: Mapping[str, Value], number: int) -> TrialRecord:
-    """Every value of every knob is worth something, so that there is something to learn."""
     architecture: Any = space.decode(values)
-    worth = {f"{name}={value}": zlib.crc32(f"{name}={value}".encode()) / 2**32 for name, value in values.items()}
+    worth = _worth(values)
     epochs = range(1, EPOCHS + 1) if number % 3 == 0 else (1,)
-    error = 0.2 + 0.5 * sum(worth.values()) / len(worth)
     return TrialRecord(
         number=number,
         outcome=COMPLETED if number % 3 == 0 else PRUNED,
         values=values,
-        errors={epoch: error + 0.3 / epoch for epoch in epochs},
+        errors={epoch: error_after(values, epoch) for epoch in epochs},
         facts={
             "fingerprint": architecture.fingerprint(),
             "architecture": architecture.to_dict(),
-            "params": int(1e6 * (2 - max(worth.values()))),
-            "macs": int(1e8 * (2 - min(worth.values()))),
-            "latency": 10 * sum(worth.values()),
+            "params": int(1e6 * (2 - max(worth))),
+            "macs": int(1e8 * (2 - min(worth))),
+            "latency": 10 * sum(worth),
         },
     )
+
+
+def error_after(values: Mapping[str, Value], epoch: int) -> float:
+    """Every value of every knob is worth something, so that there is something to learn."""
+    worth = _worth(values)
+    return 0.2 + 0.5 * sum(worth) / len(worth) + 0.3 / epoch
+
+
+def _worth(values: Mapping[str, Value]) -> list[float]:
+    return [zlib.crc32(f"{name}={value}".encode()) / 2**32 for name, value in values.items()]
 
 
 def windowed() -> SearchSpace:
@@ -178,7 +187,8 @@ def _resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """Such as 100,1000, ascending, of an argument."""
     if not all(word.isdecimal() and int(word) > 0 for word in text.split(",")):
         raise argparse.ArgumentTypeError(f"must be numbers above 0 such as 100,1000, got {text!r}")
     return sorted({int(word) for word in text.split(",")})

@@ -36,12 +36,17 @@ def parquet_table(path: Path) -> Table:
     import pandas as pd
 
     try:
-        return _table(path.stem, pd.read_parquet(path))
+        return from_frame(path.stem, pd.read_parquet(path))
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _table(name: str, frame: DataFrame) -> Table:
+def from_frame(name: str, frame: DataFrame) -> Table:
+    """The table of such a file's rows.
+
+    Raises:
+        ValueError: a column missing, or a value that is none.
+    """
     knob_columns = [column for column in frame.columns if column.startswith(KNOB)]
     epochs = sorted(int(match[1]) for column in frame.columns if (match := re.fullmatch(rf"{ERROR}(\d+)", column)))
     error_columns, time_columns = ([f"{prefix}{epoch}" for epoch in epochs] for prefix in (ERROR, SECONDS))

@@ -136,6 +136,7 @@ class _Simulation:
             self._errors, self._seconds = table.mean_errors, table.mean_seconds
         self._clock, self._proposing = 0.0, 0.0
         self._begun, self._wasted, self._scheduled = 0, 0, 0
+        self._exhausted = False
         self._events: list[tuple[float, int, Trial]] = []
         self._answers: dict[str, int] = {}
         self._waiting: dict[str, list[int]] = {}
@@ -163,10 +164,6 @@ class _Simulation:
         )
 
     @property
-    def _exhausted(self) -> bool:
-        return self._wasted >= GIVE_UP
-
-    @property
     def _due(self) -> bool:
         return not self._exhausted and self._begun < self._setting.evaluations
 
@@ -184,14 +181,16 @@ class _Simulation:
     def _new(self) -> Trial | None:
         """The next proposal that needs training."""
         while self._due:
-            trial = self._admit(self._proposal())
+            values = self._proposal()
+            trial = None if values is None else self._admit(values)
             if trial is not None:
                 self._wasted = 0
                 return trial
             self._wasted += 1
+            self._exhausted = values is None or self._wasted >= GIVE_UP
         return None
 
-    def _proposal(self) -> Mapping[str, Value]:
+    def _proposal(self) -> Mapping[str, Value] | None:
         generator = self._generator(len(self._history))
         if self._wasted >= RUT and self._wasted % 2 == 0:
             return self._blind(self._history, generator)

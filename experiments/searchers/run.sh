@@ -16,3 +16,5 @@ regret --objectives error,macs --contenders random evolution nsga2 guided optuna
 
 # Milliseconds and memory
 "$PYTHON" benchmarks/searchers/overhead.py --contenders random evolution local_search guided optuna_tpe
+# 10,000 trials, 64 at a time; the journal in main memory, so that no other use of the disk is measured
+TMPDIR=/dev/shm "$PYTHON" benchmarks/searchers/scale.py --contenders guided+asha random+asha

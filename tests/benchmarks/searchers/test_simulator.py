@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simulator
 from simulator import SEED, Setting, Trial, simulate
 from trajectory import Regret, incumbents
 
@@ -80,7 +81,21 @@ def test_a_searcher_in_a_rut_is_helped_out_and_then_given_up() -> None:
     search = simulate(toy(), problem(), propose(["00"]), Setting(evaluations=10))
     assert sorted(search.rows.tolist()) == [0, 1, 2, 3]
     assert search.exhausted
-    assert search.duplicates + search.refused >= GIVE_UP + RUT
+    assert search.duplicates + search.refused == search.proposals - 4
+    assert 2 * RUT <= search.proposals < GIVE_UP
+
+
+def test_a_searcher_that_finds_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator, "GIVE_UP", RUT - 1)
+    search = simulate(toy(), problem(), propose(["00"]), Setting(evaluations=10))
+    assert (search.rows.tolist(), search.proposals, search.exhausted) == ([0], RUT, True)
+
+
+def test_a_searcher_that_has_nothing_left_ends_the_search() -> None:
+    left = [{"a": 0, "b": 1}, {"a": 0, "b": 0}]
+    search = simulate(toy(), problem(), lambda *_: left.pop() if left else None, Setting(evaluations=4, workers=3))
+    assert search.rows.tolist() == [0, 1]
+    assert (search.proposals, search.duplicates, search.exhausted) == (2, 0, True)
 
 
 def test_a_search_ends_when_its_time_is_over() -> None:
