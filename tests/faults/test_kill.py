@@ -109,7 +109,7 @@ def test_sigterm_and_then_kill_with_workers_still_alive(run: Path) -> None:
     """
     settings = ("trials=7", "trial.epochs=4", "concurrency=2", "searcher.startup_trials=3", f"run={run}")
     with search(*settings, "objective=[error,latency]", "limits.latency=60000") as running:
-        running.wait(run, under_way(2))
+        running.wait(run, under_way(2, epochs=0))
         running.signal(signal.SIGTERM)
         code, stdout, stderr = running.end()
         assert (code, stderr) == (130, "")
