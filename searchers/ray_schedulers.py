@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from searchers import ray_cluster  # noqa: F401  # sets what Ray reads when it is imported
+
+# isort: split
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from searchers.objectives import ERROR, crowding, ranks
