@@ -88,14 +88,15 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
     work = {"split": parts, "config": trial, "classes": data.classes, "seed": config.seed,
             "measured": before_training}  # fmt: skip
     store = TrialStore(folder.path, config.search_space, config.objective)
-    for line in opening.outside_budget(store.records(), config.budget):
+    before = store.records()
+    for line in opening.outside_budget(before, config.budget):
         say(line)
     progress = open_progress(
         console,
         trials=_trials(config),
         epochs=trial.epochs,
         concurrency=share.concurrency,
-        history=store.records(),
+        history=before,
         objectives=config.objective,
         gpus=share.gpu > 0,
         costs=fidelity.costs(epochs, validated),

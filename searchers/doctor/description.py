@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_spaces.fixed import FixedSpace
+from search_spaces.plain import from_dict
 from search_spaces.space import SearchSpace
-from search_spaces.staged import StagedSpace
 from searchers import objectives
 from searchers.run_folder import read_run
 
@@ -56,24 +55,7 @@ def describe(folder: Path) -> Description:
 def _space(data: Any) -> SearchSpace | None:
     """The space that describes itself so; None for one of another kind than this project has."""
     try:
-        if data["space"] == "fixed":
-            space: SearchSpace = FixedSpace(name=data["name"], architecture=data["architecture"])
-        else:
-            space = _staged(data)
+        space = from_dict(data)
         return space if space.to_dict() == data else None
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
-
-
-def _staged(data: Mapping[str, Any]) -> StagedSpace:
-    stages: dict[str, Any] = {}
-    widening = None
-    for name, gene in data["genes"].items():
-        plain = {k: v for k, v in gene.items() if k != "name"} if isinstance(gene, Mapping) else gene
-        stage, _, field_name = name.rpartition(".")
-        if stage:
-            stages.setdefault(stage, {})[field_name] = plain
-        else:
-            widening = plain
-    fields = {name: data[name] for name in ("name", "family", "pyramid", "allow_unread")}
-    return StagedSpace(**fields, widening=widening, **stages)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from searchers.run_folder import write_atomically
 from seqconv import validation
 from seqconv.serialization import read_yaml, to_yaml
 
@@ -82,9 +83,7 @@ class WandbFolder:
 
     def write(self, known: Known) -> None:
         """Note how the search is known."""
-        temporary = self.path / f".{_SEARCH}.tmp"
-        temporary.write_text(to_yaml(asdict(known)), encoding="utf-8")
-        temporary.replace(self.path / _SEARCH)
+        write_atomically(self.path / _SEARCH, to_yaml(asdict(known)))
 
     def runs(self, run_id: str) -> list[Path]:
         """W&B's folders of a run."""

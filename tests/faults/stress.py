@@ -90,15 +90,15 @@ def ended(run: Path) -> dict[int, TrialRecord]:
     return {record.number: record for record in records(run) if record.outcome != RUNNING}
 
 
-def epochs(run: Path) -> int:
-    """Epochs in the store."""
-    return sum(len(record.errors) for record in records(run))
+def epochs(found: list[TrialRecord]) -> int:
+    """Epochs that trials have been trained for."""
+    return sum(len(record.errors) for record in found)
 
 
 def struck(running: Search, run: Path, fault: str, moment: float) -> tuple[Strike, dict[int, TrialRecord]]:
     """Strike a search once it has trained for that long; what had ended by then."""
-    begun, before = time.monotonic(), epochs(run)
-    running.wait(run, lambda found: sum(len(record.errors) for record in found) > before)
+    begun, before = time.monotonic(), epochs(records(run))
+    running.wait(run, lambda found: epochs(found) > before)
     back = time.monotonic() - begun
     time.sleep(moment)
     FAULTS[fault](running)
