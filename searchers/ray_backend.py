@@ -93,9 +93,7 @@ def run(
                     failure_config=tune.FailureConfig(max_failures=retries),
                     stop=NotWorthIt(searcher),
                     callbacks=[
-                        LostWorkers(
-                            searcher, session.progress.note, retries, functools.partial(_verdict, folder, limits)
-                        )
+                        LostWorkers(searcher, session.progress.note, retries, functools.partial(_verdict, folder))
                     ],
                     verbose=0,
                 ),
@@ -129,7 +127,7 @@ def _train_and_report(
     if not (folder / run_folder.RUN_FILE).is_file():
         tune.report({"failure": f"{folder} is not there on {socket.gethostname()}: run= must be seen by every node"})
         return
-    if (reason := _verdict(folder, limits, number)) is not None:
+    if (reason := _verdict(folder, number)) is not None:
         tune.report({"failure": reason})  # its process was ended: another one would come to the same
         return
     architecture = Architecture.from_dict(config["architecture"])
@@ -149,8 +147,8 @@ def _train_and_report(
         release_memory()
 
 
-def _verdict(folder: Path, limits: TrialLimits, number: int) -> str | None:
-    return watchdog.verdict(run_folder.trial_folder(folder, number), limits)
+def _verdict(folder: Path, number: int) -> str | None:
+    return watchdog.verdict(run_folder.trial_folder(folder, number))
 
 
 class SessionSearcher(Searcher):

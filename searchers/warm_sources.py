@@ -12,7 +12,7 @@ from search_spaces.knobs import Value
 from search_spaces.space import SearchSpace, checked_values
 from searchers.objectives import ERROR
 from searchers.record import TrialRecord, best_first, front
-from searchers.run_folder import RUN_FILE
+from searchers.run_folder import RUN_FILE, reading
 from searchers.searcher import Problem
 from seqconv import Architecture, read_architecture
 from seqconv.networks.presets import PRESETS
@@ -108,12 +108,13 @@ def _read(source: str, path: Path) -> Architecture:
 def _of_run(source: str, path: Path, objectives: tuple[str, ...], top: int | None) -> list[_Found]:
     from searchers.study import read_records  # Optuna takes a while
 
-    records = read_records(path)
-    leading = front(records, objectives) if objectives != (ERROR,) else []
-    ranked = {record.fingerprint: record for record in (*leading, *best_first(records))}
-    if not ranked:
-        raise ValueError(f"warm_start: {source}: no trial of this search has a result")
-    return [_of_trial(f"{source}, trial {record.number}", record) for record in list(ranked.values())[:top]]
+    with reading(f"warm_start: {source}"):
+        records = read_records(path)
+        leading = front(records, objectives) if objectives != (ERROR,) else []
+        ranked = {record.fingerprint: record for record in (*leading, *best_first(records))}
+        if not ranked:
+            raise ValueError(f"warm_start: {source}: no trial of this search has a result")
+        return [_of_trial(f"{source}, trial {record.number}", record) for record in list(ranked.values())[:top]]
 
 
 def _of_trial(name: str, record: TrialRecord) -> _Found:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import resource
 import sys
 import threading
@@ -24,6 +25,8 @@ _EVERY = 0.2
 """Seconds between two looks at the memory."""
 _UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes of what the system counts memory in."""
+_HUNG = re.compile(r"Timeout \((\d+):(\d+):([\d.]+)\)!")
+"""How what `faulthandler` writes begins."""
 Step = TypeVar("Step")
 
 
@@ -70,14 +73,15 @@ def watched(steps: Iterator[Step], folder: Path, limits: TrialLimits) -> Iterato
         note.unlink(missing_ok=True)
 
 
-def verdict(folder: Path, limits: TrialLimits) -> str | None:
+def verdict(folder: Path) -> str | None:
     """Why the process of a trial was ended; None where it was not."""
     note = folder / NOTE
     text = note.read_text(encoding="utf-8") if note.is_file() else ""
-    if text.startswith("memory"):
-        return text.strip()
+    if (hung := _HUNG.match(text)) is None:
+        return text.strip() or None
+    hours, minutes, seconds = map(float, hung.groups())
     found = f"what it was doing stands in {note.parent.name}/{note.name}"
-    return f"no epoch within {limits.timeout:g} s (trial_limits.timeout); {found}" if text else None
+    return f"no epoch within {3600 * hours + 60 * minutes + seconds:g} s (trial_limits.timeout); {found}"
 
 
 def _timed(steps: Iterator[Step], timeout: float | None, file: TextIO) -> Iterator[Step]:

@@ -14,6 +14,7 @@ from searchers.warm_sources import Given, check_sources, read_sources
 from seqconv import Architecture, Stage, write_architecture
 from seqconv.networks.presets import PRESETS
 from seqconv.serialization import ARCHITECTURE_FILE
+from tests.journals import put
 from tests.search_spaces.examples import categorical, delivered
 from tests.searchers.fakes import session, space
 from tests.searchers.runtime import crash, run
@@ -174,6 +175,13 @@ def test_a_source_that_is_not_there_or_empty(tmp_path: Path) -> None:
     assert refusal(str(tmp_path)) == f"warm_start: {tmp_path}: no trial of this search has a result"
     (tmp_path / "mine.yaml").write_text("a: 1\n")
     assert refusal(str(tmp_path / "mine.yaml")).startswith(f"warm_start: {tmp_path / 'mine.yaml'}: architecture: ")
+
+
+def test_a_run_that_others_wrote(tmp_path: Path) -> None:
+    earlier(tmp_path)
+    put(tmp_path / "study.journal", '"architecture"', '"another"')
+    found = refusal(str(tmp_path))
+    assert found == f"warm_start: {tmp_path}: damaged, or not written by us: KeyError: 'architecture'"
 
 
 def test_every_preset_is_a_source() -> None:

@@ -35,7 +35,7 @@ def process(folder: Path, body: str, limits: str) -> subprocess.CompletedProcess
 def test_a_trial_that_hangs_is_ended(tmp_path: Path) -> None:
     done = process(tmp_path, "time.sleep(60)", "timeout=0.5")
     assert (done.returncode, done.stdout) == (1, "1\n")
-    reason = verdict(tmp_path, TrialLimits(timeout=0.5))
+    reason = verdict(tmp_path)
     assert reason == f"no epoch within 0.5 s (trial_limits.timeout); what it was doing stands in {tmp_path.name}/{NOTE}"
     assert "in steps" in (tmp_path / NOTE).read_text()
 
@@ -43,7 +43,7 @@ def test_a_trial_that_hangs_is_ended(tmp_path: Path) -> None:
 def test_a_trial_that_takes_too_much_memory_is_ended(tmp_path: Path) -> None:
     done = process(tmp_path, "held.append(b'x' * 10**9); time.sleep(60)", "memory=1")
     assert (done.returncode, done.stdout) == (1, "1\n")
-    reason = verdict(tmp_path, TrialLimits(memory=1)) or ""
+    reason = verdict(tmp_path) or ""
     assert reason.startswith("memory: its process took ") and reason.endswith(" 1 GB (trial_limits.memory)")
 
 
@@ -52,7 +52,7 @@ def test_a_trial_within_its_limits_ends_as_ever(tmp_path: Path, limits: str) -> 
     done = process(tmp_path, "time.sleep(0.3)", limits)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n2\ndone\n", "")
     assert list(tmp_path.iterdir()) == []
-    assert verdict(tmp_path, TrialLimits(timeout=1)) is None
+    assert verdict(tmp_path) is None
 
 
 def test_the_time_between_the_steps_does_not_count(tmp_path: Path) -> None:
@@ -79,3 +79,14 @@ def test_a_trial_that_fails_or_is_stopped_leaves_no_note(tmp_path: Path) -> None
 def test_limits_are_above_zero(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"^trial_limits\.{name} must be a number above 0, got "):
         TrialLimits(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("begins", "seconds"),
+    [("Timeout (2:00:00)!", "7200"), ("Timeout (0:01:30)!", "90"), ("Timeout (0:00:00.500000)!", "0.5")],
+)
+def test_what_was_ended_is_told_whatever_the_limits_are_by_then(tmp_path: Path, begins: str, seconds: str) -> None:
+    """As in a search that goes on with others."""
+    (tmp_path / NOTE).write_text(f"{begins}\nThread 0x1 (most recent call first):\n")
+    reason = verdict(tmp_path) or ""
+    assert reason.startswith(f"no epoch within {seconds} s (trial_limits.timeout); ")
