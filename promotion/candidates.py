@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from searchers.population import schedule
 from searchers.record import COMPLETED, DUPLICATE, PRUNED, TrialRecord, best_first
 from searchers.run_folder import RUN_FILE, read_run, reading
 from seqconv import Architecture, read_architecture, validation
@@ -154,14 +155,15 @@ def _from_run(
                 raise ValueError(f"run={run}: {beyond}; top=1 takes the best of the others")
             found += pareto_front(records, pareto)
         found += [_pick(records, validation.integer("trials", number, low=0), run) for number in trials or ()]
-        return [_trial(record, about) for record in found]
+        return [_trial(record, records, about) for record in found]
 
 
-def _trial(record: TrialRecord, about: Mapping[str, Any]) -> Candidate:
+def _trial(record: TrialRecord, records: Sequence[TrialRecord], about: Mapping[str, Any]) -> Candidate:
+    recipe = {} if record.recipe is None else {"recipe": schedule(records, record.number)}
     return Candidate(
         name=f"trial-{record.number:04d}",
         architecture=Architecture.from_dict(record.facts["architecture"]),
-        origin={**about, "trial": record.number, "proxy_error": record.error, "epochs": record.epochs},
+        origin={**about, "trial": record.number, "proxy_error": record.error, "epochs": record.epochs, **recipe},
         proxy_error=record.error,
         proxy_errors=dict(record.errors),
     )

@@ -39,7 +39,9 @@ def searched(run: Path, trial: str | int, cost: str) -> list[Exportable]:
 def _exportable(candidate: Candidate, run: Path, about: Any, description: Any) -> Exportable:
     number, error = candidate.origin["trial"], candidate.proxy_error
     assert error is not None, "a candidate of a search has an error"
-    weights, recipe = trial_folder(run, number) / WEIGHTS_FILE, description["trial"]
+    weights, recipe = trial_folder(run, number) / WEIGHTS_FILE, dict(description["trial"])
+    if (own := candidate.origin.get("recipe")) is not None:
+        recipe["by_epoch"] = own
     no_weights = "the search kept none of it, because it was stopped early or is not among its best (keep_weights)"
     if (width := recipe.get("width")) is not None:
         no_weights = f"the search trained a network with {width:g} of its channels (trial.width)"

@@ -83,15 +83,17 @@ def _sections(runs: Sequence[Run], top: int) -> list[Section]:
     """All of them, in the order of the page; what goes wrong in one is said in its place."""
     from reporting.section import Section
     from reporting.sections import (  # isort: skip
-        best, cost, curves, failures, history, hypervolume, importance, knobs, outcomes, pareto, predictor, rungs,
-        weights, windows,
+        best, cost, curves, failures, history, hypervolume, importance, knobs, outcomes, pareto, population, predictor,
+        rungs, weights, windows,
     )  # fmt: skip
 
     parts: list[tuple[str, Callable[[Sequence[Run]], Section]]] = [
         ("best", functools.partial(best.section, top=top)), ("history", history.section), ("pareto", pareto.section),
         *([("hypervolume", hypervolume.section)] if any(len(run.objectives) > 1 for run in runs) else []),
         ("windows", windows.section), ("knobs", knobs.section), ("importance", importance.section),
-        ("curves", curves.section), ("rungs", rungs.section), ("predictor", predictor.section),
+        ("curves", curves.section),
+        *([("population", population.section)] if any(r.recipe for run in runs for r in run.records) else []),
+        ("rungs", rungs.section), ("predictor", predictor.section),
         ("weights", weights.section),
         ("outcomes", outcomes.section), ("failures", failures.section), ("cost", cost.section),
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from searchers.objectives import ERROR, MEASURED
+from searchers.population import describe
 from searchers.record import TrialRecord, best_first, front
 from seqconv import Architecture
 
@@ -41,6 +42,8 @@ def print_best(console: Console, records: Sequence[TrialRecord], objectives: tup
     width = max(console.width, NARROW if console.is_terminal else FILE_WIDTH)
     for table in _tables(shown, objectives, wide=width >= WIDE):
         Console(file=console.file, width=width).print(table)
+    if shown[0].recipe is not None:
+        console.print(describe(records, shown[0].number))
     if beyond := [record for record in shown if not record.feasible]:
         none = "none of all trials is within them" if len(beyond) == len(shown) else "ranked last"
         console.print(f"beyond the limits, {none}: {', '.join(f'trial {record.number}' for record in beyond)}")

@@ -57,6 +57,10 @@ class LiveView:
         with self._lock:
             self._tally.epoch(record)
 
+    def rest(self, record: TrialRecord) -> None:
+        with self._lock:
+            self._tally.rest(record)
+
     def end(self, record: TrialRecord) -> None:
         with self._lock:
             begun = self._tally.end(record)

@@ -24,6 +24,9 @@ class Progress(Protocol):
     def epoch(self, record: TrialRecord) -> None:
         """A running trial reported an epoch."""
 
+    def rest(self, record: TrialRecord) -> None:
+        """A member of a population waits until the others have come as far."""
+
     def end(self, record: TrialRecord) -> None:
         """A trial ended; a duplicate or a refused one was never begun."""
 

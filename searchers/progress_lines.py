@@ -32,6 +32,9 @@ class LineProgress:
         if time.monotonic() - self._last >= QUIET:
             self._say_how_far(record)
 
+    def rest(self, record: TrialRecord) -> None:
+        self._tally.rest(record)
+
     def end(self, record: TrialRecord) -> None:
         if self._tally.end(record):
             self._say_how_far(record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from seqconv.networks.build import build
 from seqconv.reach import stage_reach
 from seqconv.serialization import read_weights
 from seqconv.utilisation import CLASSIFIER_WEIGHT, utilisations
-from training.checkpoint import WEIGHTS_FILE
+from training.checkpoint import WEIGHTS_FILE, kept
 from training.data import Split
 from training.device import select
 from training.energy import measure_energy
@@ -60,16 +60,25 @@ def train_proxy(
     config: TrialConfig,
     classes: int,
     measured: Sequence[str] = (),
+    recipe: Mapping[str, Any] | None = None,
+    parent: tuple[int, int] | None = None,
     **settings: Any,
 ) -> Generator[Measured | EpochMetrics | Learned, None, None]:
     """Train one trial in its own folder, with its log beside its results; before that, measure what is asked for.
 
+    A member of a population has a `recipe` of its own, and may go on from what its `parent` (number, epoch) came to.
     What the trained weights tell comes before the metrics of the last epoch: with those the caller may close it.
     """
     target = run_folder.trial_folder(folder, number)
     target.mkdir(parents=True, exist_ok=True)
     settings |= {"classes": classes, "device": device, "threads": threads}
     with logged(target / "log.txt") as log:
+        if recipe is not None:
+            config = replace(config, **recipe)
+            named = ", ".join(f"{name} {value:.4g}" for name, value in recipe.items())
+            log.info("recipe: %s%s", named, "; from trial {} after epoch {}".format(*parent) if parent else "")
+        if parent is not None:
+            settings["start"] = kept(run_folder.trial_folder(folder, parent[0]), parent[1])
         if config.width is not None:
             log.info("narrowed to %s", narrowed(architecture, config.width).describe())
         if measured:

@@ -91,7 +91,7 @@ def run(
                     name="search",
                     storage_path=str(scratch),
                     failure_config=tune.FailureConfig(max_failures=retries),
-                    stop=NotWorthIt(searcher),
+                    stop=Enough(searcher),
                     callbacks=[
                         LostWorkers(searcher, session.progress.note, retries, functools.partial(_verdict, folder))
                     ],
@@ -133,7 +133,8 @@ def _train_and_report(
     architecture = Architecture.from_dict(config["architecture"])
     device, threads = "cuda" if share.gpu else "cpu", max(1, int(share.cpu))
     memory.limit(share.gpu)
-    trial = train(number, architecture, device=device, threads=threads, folder=folder, **shared)
+    own = {**shared, **config["member"]}
+    trial = train(number, architecture, device=device, threads=threads, folder=folder, **own)
     try:
         for metrics in watchdog.watched(trial, run_folder.trial_folder(folder, number), limits):
             tune.report(asdict(metrics))
@@ -172,7 +173,8 @@ class SessionSearcher(Searcher):
         if assignment is None:
             return Searcher.FINISHED if self._session.done else None
         self._numbers[trial_id] = assignment.number
-        return {"number": assignment.number, "architecture": assignment.architecture.to_dict()}
+        member = {} if assignment.recipe is None else {"recipe": dict(assignment.recipe), "parent": assignment.parent}
+        return {"number": assignment.number, "architecture": assignment.architecture.to_dict(), "member": member}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if "halt" in result:
@@ -192,8 +194,10 @@ class SessionSearcher(Searcher):
         self.on_trial_result(trial_id, result or {})
         self.end(trial_id, self._failures.pop(trial_id, None))
 
-    def beyond_limits(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Whether a result is a measurement of a trial that is not worth training."""
+    def enough(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether a trial is to end here, for good or to wait for others."""
+        if "epoch" in result:
+            return self._session.rests_after(self._numbers[trial_id], result["epoch"])
         return self._session.beyond_limits(self._numbers[trial_id], _measured(result))
 
     @property
@@ -253,14 +257,14 @@ class LostWorkers(Callback):
         return {}
 
 
-class NotWorthIt(Stopper):
-    """Ends a trial that measures beyond a limit before it is trained, and all trials once the session has failed."""
+class Enough(Stopper):
+    """Ends a trial of which the session wants nothing more, and all trials once the session has failed."""
 
     def __init__(self, searcher: SessionSearcher) -> None:
         self._searcher = searcher
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self._searcher.beyond_limits(trial_id, result)
+        return self._searcher.enough(trial_id, result)
 
     def stop_all(self) -> bool:
         return self._searcher.failed

@@ -45,8 +45,28 @@ class TrialRecord:
 
     @property
     def epochs(self) -> int:
-        """Epochs it was trained for."""
-        return max(self.errors, default=0)
+        """Epochs its weights were trained for, those of the trial that it went on from included."""
+        return max(self.errors, default=self.begun)
+
+    @property
+    def recipe(self) -> Mapping[str, float] | None:
+        """Settings of its own, of a member of a population, see `searchers.population`."""
+        return self.facts.get("recipe")
+
+    @property
+    def parent(self) -> int | None:
+        """The trial whose weights it began with."""
+        return self.facts.get("parent")
+
+    @property
+    def begun(self) -> int:
+        """The epoch after which it took these weights."""
+        return int(self.facts.get("begun", 0))
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the trials that were asked for: trained, and without another one in its place."""
+        return self.outcome in TRAINED and (self.recipe is None or self.outcome != PRUNED)
 
     def measures(self) -> dict[str, float]:
         """Every quantity known of it that a search could minimise; the error is that of the last epoch."""

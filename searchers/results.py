@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from searchers.objectives import MEASURED
+from searchers.population import schedule
 from searchers.record import RUNNING, TrialRecord, best_first, front
 from searchers.run_folder import RunFolder, trial_folder, write_atomically
 from seqconv import Architecture, write_architecture
@@ -44,6 +45,8 @@ _COLUMNS = {
     "architecture": "str",
 }
 """Columns that every table has, with their types; the knobs follow."""
+_OF_MEMBERS = {"parent": "Int64", "begun": "Int64"}
+"""Columns of a population, whose recipes follow."""
 _COSTS = ("params", "macs", "paper_flops", "activation_bytes", "serial_depth", "unread_groups")
 _OF_THE_BEST = ("dataset", "fingerprint", *_COSTS, *MEASURED, "seconds", "violations")
 
@@ -72,7 +75,7 @@ def write_best(folder: RunFolder, records: list[TrialRecord]) -> TrialRecord | N
     ranked = best_first(records)
     if not ranked:
         return None
-    _write_result(folder.path / "best", ranked[0])
+    _write_result(folder.path / "best", ranked[0], records)
     return ranked[0]
 
 
@@ -84,15 +87,16 @@ def write_front(folder: RunFolder, records: list[TrialRecord], objectives: Seque
         if old.name not in names:
             shutil.rmtree(old)
     for name, record in names.items():
-        _write_result(folder.path / "pareto" / name, record)
+        _write_result(folder.path / "pareto" / name, record, records)
     return found
 
 
-def _write_result(target: Path, record: TrialRecord) -> None:
+def _write_result(target: Path, record: TrialRecord, records: Sequence[TrialRecord]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     write_architecture(Architecture.from_dict(record.facts["architecture"]), target / "architecture.yaml")
     result = {"trial": record.number, "error": record.error, "epochs": record.epochs, "outcome": record.outcome}
     known = {name: record.facts[name] for name in _OF_THE_BEST if name in record.facts}
+    known |= {} if record.recipe is None else {"recipe": schedule(records, record.number)}
     write_atomically(target / "result.yaml", to_yaml(result | known))
 
 
@@ -104,6 +108,12 @@ def prune_weights(folder: RunFolder, records: list[TrialRecord], keep: int, obje
         if record.number not in kept and record.outcome != RUNNING:
             for name in ("model.pt", "checkpoint.pt"):
                 (folder.trial(record.number) / name).unlink(missing_ok=True)
+
+
+def remove_kept(folder: RunFolder) -> None:
+    """Delete the checkpoints that no other trial will go on from."""
+    for path in (folder.path / "trials").glob("*/checkpoint-*.pt"):
+        path.unlink(missing_ok=True)
 
 
 class PeriodicTables:
@@ -128,6 +138,9 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     row["errors"] = json.dumps(errors)
     row["violations"] = json.dumps(record.facts["violations"]) if "violations" in record.facts else None
     row["architecture"] = None if plan is None else Architecture.from_dict(plan).describe()
+    if record.recipe is not None:
+        row |= {"parent": record.parent, "begun": record.begun}
+        row |= {f"recipe.{name}": value for name, value in record.recipe.items()}
     return row | {f"knob.{name}": value for name, value in record.values.items()}
 
 
@@ -135,4 +148,4 @@ def _dtype(name: str, values: Sequence[Any]) -> Any:
     """The type of a column; text where values of a knob have several, such as the windows 4 and dense."""
     kinds = {type(value) for value in values if value is not None}
     of_knob = {frozenset({int}): "Int64", frozenset({bool}): "boolean"}.get(frozenset(kinds))
-    return _COLUMNS.get(name) or of_knob or ("float64" if kinds <= {int, float} else "str")
+    return _COLUMNS.get(name) or _OF_MEMBERS.get(name) or of_knob or ("float64" if kinds <= {int, float} else "str")

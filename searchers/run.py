@@ -20,9 +20,10 @@ from searchers.config import SearchConfig, TrainTrial
 from searchers.ending import next_commands, print_best
 from searchers.interrupt import INTERRUPTED, terminate_like_interrupt
 from searchers.objectives import measured_first
+from searchers.population import PopulationBasedTraining
 from searchers.prefilter import make_scoring, prefiltered
 from searchers.progress import open_progress
-from searchers.record import RUNNING, TRAINED, TrialRecord
+from searchers.record import RUNNING, TrialRecord
 from searchers.redaction import redacted_text
 from searchers.run_folder import RunFolder
 from searchers.schedulers import rungs
@@ -32,7 +33,7 @@ from searchers.study import TrialStore
 from searchers.warm_sources import read_sources
 from searchers.warm_start import warm
 from seqconv import Architecture, Complexity, measure
-from training import fidelity
+from training import checkpoint, fidelity
 from training.data import ImageData, Split, split
 from training.trial import TrialConfig
 
@@ -87,6 +88,10 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
     say(f"trial: {fidelity.describe(epochs, width=trial.width, validated=validated, side=data.resolution)}")
     work = {"split": parts, "config": trial, "classes": data.classes, "seed": config.seed,
             "measured": before_training}  # fmt: skip
+    compared = rungs(config.scheduler, trial.epochs)
+    population = config.scheduler if isinstance(config.scheduler, PopulationBasedTraining) else None
+    if population is not None:
+        work["keep"] = compared
     store = TrialStore(folder.path, config.search_space, config.objective)
     before = store.records()
     for line in opening.outside_budget(before, config.budget):
@@ -118,7 +123,9 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
             measure=cost,
             trials=_trials(config),
             limits=config.limits,
-            rungs=rungs(config.scheduler, trial.epochs),
+            rungs=compared,
+            population=population,
+            kept=lambda number, epoch: checkpoint.kept(folder.trial(number), epoch).is_file(),
             about={"dataset": data.name},
             max_failures=config.max_failures,
             begin=folder.begin_trial,
@@ -196,7 +203,9 @@ def _problem(config: SearchConfig, *, epochs: int, cost: Callable[[Architecture]
 
 
 def _trials(config: SearchConfig) -> int:
-    """What was asked for, or the size of the space where that is less."""
+    """What was asked for, or the size of the space where that is less and each architecture is trained once."""
+    if isinstance(config.scheduler, PopulationBasedTraining):
+        return config.trials
     vectors = size(config.search_space)
     return config.trials if vectors is None else min(config.trials, vectors)
 
@@ -220,13 +229,14 @@ def _conclude(
     say(f"{folder.path}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     for note in notes:
         say(note)
-    trained = sum(count for name, count in counts.items() if name in TRAINED)
+    trained = sum(record.counts for record in records)
     if session.failed:
         Console(stderr=True, soft_wrap=True).print(f"error: stopped: {session.stopped}", markup=False, highlight=False)
         return 1
     if not session.done:
         say(f"interrupted with {counts.get(RUNNING, 0)} trials open; go on with: {_same_command(folder.path)}")
         return INTERRUPTED
+    results.remove_kept(folder)
     if session.stopped and trained < config.trials:
         say(f"note: {session.stopped}")
     for line in remarks(folder.path, records) if remarks else ():

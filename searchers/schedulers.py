@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from searchers.population import PopulationBasedTraining
 from seqconv import validation
 
 
@@ -86,11 +87,13 @@ class Median:
         validation.integer("scheduler.startup_trials", self.startup_trials)
 
 
-Scheduler = NoScheduler | Asha | Hyperband | Median
+Scheduler = NoScheduler | Asha | Hyperband | Median | PopulationBasedTraining
 
 
 def rungs(scheduler: Scheduler, epochs: int) -> tuple[int, ...]:
     """Epochs after which it compares trials, before the last one."""
+    if isinstance(scheduler, PopulationBasedTraining):
+        return tuple(range(scheduler.interval, epochs, scheduler.interval))
     if isinstance(scheduler, Median):
         return tuple(range(scheduler.grace_epochs, epochs))
     if isinstance(scheduler, NoScheduler):
@@ -108,7 +111,7 @@ def check_objectives(scheduler: Scheduler, objectives: Sequence[str]) -> None:
     Raises:
         ValueError: naming the schedulers that fit.
     """
-    if len(objectives) > 1 and isinstance(scheduler, (Hyperband, Median)):
+    if len(objectives) > 1 and isinstance(scheduler, (Hyperband, Median, PopulationBasedTraining)):
         raise ValueError(
             f"scheduler={scheduler.name} compares errors alone; with objective={list(objectives)} take asha or none"
         )

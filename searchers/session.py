@@ -15,11 +15,14 @@ import numpy as np
 
 from search_spaces.budget import Budget
 from search_spaces.knobs import Value
-from searchers.algorithms.random import RandomSearch
+from searchers.algorithms.random import RandomSearch, python_random
+from searchers.generations import Generations
 from searchers.history import History
+from searchers.judging import Judged, excess, judge, over
 from searchers.objectives import ERROR, MEASURED
+from searchers.population import PopulationBasedTraining, draw, in_turn, successor
 from searchers.progress import Progress
-from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TRAINED, TrialRecord
+from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
 from searchers.searcher import Problem, Propose
 from searchers.study import TrialStore
 from searchers.tracking.tracker import Tracker
@@ -40,6 +43,10 @@ class Assignment:
     architecture: Architecture
     resumed: bool
     """An earlier process had begun it."""
+    recipe: Mapping[str, float] | None = None
+    """Settings of its own, of a member of a population."""
+    parent: tuple[int, int] | None = None
+    """The trial that it goes on from, and after which epoch."""
 
 
 @dataclass(kw_only=True)
@@ -70,6 +77,10 @@ class Session:
     """What a trial may measure at most, by objective; known only once it is measured."""
     rungs: tuple[int, ...] = ()
     """Epochs after which a scheduler may stop a trial."""
+    population: PopulationBasedTraining | None = None
+    """Where there is one, every trial that begins is a member of it."""
+    kept: Callable[[int, int], bool] = lambda number, epoch: True
+    """Whether the weights of a trial after an epoch are there, for another one to go on from."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """Facts noted with every trial, such as the data that it was trained on."""
     stopped: str | None = None
@@ -81,14 +92,18 @@ class Session:
 
     def __post_init__(self) -> None:
         self.history = History(self.store.records())
-        self._trained = sum(r.outcome in TRAINED for r in self.history)
+        self._trained = sum(r.counts for r in self.history)
         self._blind = RandomSearch().bind(self.problem)
         self._failures_in_a_row = 0
-        self._orphans = [r.number for r in self.history if r.outcome == RUNNING]
+        population, epochs = self.population, self.problem.epochs
+        self._generations = Generations(population, epochs, self.history) if population is not None else None
+        resting = self._generations.resting if self._generations else {}
+        self._orphans = [r.number for r in self.history if r.outcome == RUNNING and r.number not in resting]
         self._known = {r.fingerprint: r.number for r in self.history if r.fingerprint and self._answers(r)}
         self._training: dict[str, int] = {}
         self._waiting: dict[str, list[int]] = {}
         self._waited: dict[int, float] = {}
+        self._seconds: dict[int, float] = {}
         self._tracked: dict[int, float] = {}
 
     @property
@@ -105,6 +120,16 @@ class Session:
         while self._due:
             if self._orphans:
                 assignment = self._adopt(self._orphans.pop(0))
+            elif self._generations and self._generations.ready:
+                assignment = self._go_on(self._generations.ready.pop(0))
+            elif self._generations and self._generations.vacant:
+                assignment = self._replace(self._generations.vacant.pop(0))
+            elif self._generations and self._members >= self.trials:
+                if not self._generations.complete(self.history, self.running):
+                    break
+                for number in self._generations.compare(self.history):
+                    self._close(number, PRUNED)
+                continue
             elif (values := self._proposal(blind=wasted >= RUT and wasted % 2 == 0)) is not None:
                 assignment = self._ask(values)
             else:
@@ -133,6 +158,10 @@ class Session:
         facts = self.history[number].facts
         return bool(self._excess({name: facts.get(name, value) for name, value in measured.items()}))
 
+    def rests_after(self, number: int, epoch: int) -> bool:
+        """Whether a trial is to wait after this epoch until the other members of its population have come as far."""
+        return self._generations is not None and self._generations.ends(number, epoch)
+
     def on_epoch(self, number: int, metrics: Mapping[str, Any]) -> None:
         """A trial finished an epoch. An epoch that was reported before a restart is not noted twice."""
         new = self.store.report(number, metrics["epoch"], metrics["validation_error"])
@@ -149,25 +178,40 @@ class Session:
 
     def on_end(self, number: int, *, failure: str | None = None) -> None:
         """A trial came to its end: failed for the reason given, completed, or stopped by the scheduler before that."""
-        seconds = time.monotonic() - self.running.pop(number)
+        spent = time.monotonic() - self.running.pop(number)
+        self._seconds[number] = self._seconds.get(number, 0.0) + spent
         record = self.history[number]
         if self.failed and failure is None and record.epochs < self.problem.epochs:
             return  # ended with the search, not by the scheduler: it stays open for a resumed one
-        if not failure and not record.errors and (excess := self._excess(record.measures())):
-            self._count(self._put(self.store.finish(number, REFUSED, {"reason": _over(excess, self.limits)}, excess)))
+        if not failure and not record.errors and (beyond := self._excess(record.measures())):
+            self._count(self._put(self.store.finish(number, REFUSED, {"reason": over(beyond, self.limits)}, beyond)))
             return
         failure = failure or self._useless(record)
-        outcome = FAILED if failure else COMPLETED if record.epochs >= self.problem.epochs else PRUNED
+        if not failure and self._generations and self._generations.rests(record):
+            self._generations.resting[number] = record.epochs
+            self.progress.rest(record)
+            return
+        self._close(
+            number, FAILED if failure else COMPLETED if record.epochs >= self.problem.epochs else PRUNED, failure
+        )
+
+    def _close(self, number: int, outcome: str, failure: str | None = None) -> None:
+        seconds = self._seconds.pop(number, 0.0)
         facts: dict[str, Any] = {"seconds": round(seconds, 3), "waited": round(self._waited.pop(number, seconds), 3)}
         facts |= {"tracked": round(self._tracked.pop(number, 0.0), 6)}
         facts |= {"reason": failure} if failure else {}
-        self._count(
-            self._put(self.store.finish(number, outcome, facts, {} if failure else self._excess(record.measures())))
-        )
+        beyond = {} if failure else self._excess(self.history[number].measures())
+        self._count(self._put(self.store.finish(number, outcome, facts, beyond)))
 
     @property
     def _due(self) -> bool:
+        """Whether a trial is to be trained that is not being trained."""
         return self.stopped is None and self._trained + len(self.running) < self.trials
+
+    @property
+    def _members(self) -> int:
+        """How many members the population has by now."""
+        return self._trained + len(self.running) + (self._generations.open if self._generations else 0)
 
     def _wasted(self) -> int:
         """How many of the last proposals in a row led to no training."""
@@ -180,9 +224,14 @@ class Session:
 
     def _proposal(self, *, blind: bool) -> dict[str, Value] | None:
         """What the searcher proposes, or one that draws at random; None where nothing is left."""
-        generator = np.random.default_rng(np.random.SeedSequence([self.seed, len(self.history)]))
-        values = (self._blind if blind else self.searcher)(self.history, generator)
+        values = (self._blind if blind else self.searcher)(self.history, self._generator())
+        if values is None and self.population:
+            values = in_turn(self.history)
         return None if values is None else dict(values)
+
+    def _generator(self) -> np.random.Generator:
+        """All the randomness of the next trial."""
+        return np.random.default_rng(np.random.SeedSequence([self.seed, len(self.history)]))
 
     def _ask(self, values: Mapping[str, Value]) -> Assignment | None:
         """Open a trial for a proposal; None where it needs no training, and was answered."""
@@ -191,10 +240,34 @@ class Session:
             reason = {"reason": judged.reason}
             self.progress.end(self._put(self.store.refuse(values, {**judged.facts, **reason}, judged.violations)))
             return None
+        if self.population:
+            recipe = {"recipe": draw(self.population, python_random(self._generator()))}
+            return self._begin(values, judged, recipe)
         if (original := self._known.get(judged.facts["fingerprint"])) is not None:
             self._answered(self.store.duplicate(values, judged.facts, self.history[original]))
             return None
-        return self._start(self._put(self.store.begin(values, judged.facts)), judged.architecture, resumed=False)
+        return self._begin(values, judged, {})
+
+    def _go_on(self, number: int) -> Assignment:
+        """A member that was compared and is not among the worst."""
+        record = self.history[number]
+        self.progress.begin(record)
+        return self._assignment(record, Architecture.from_dict(record.facts["architecture"]), resumed=True)
+
+    def _replace(self, number: int) -> Assignment | None:
+        """Open a trial in the place of one that ended among the worst; None where there is nothing to go on from."""
+        assert self.population is not None
+        place = successor(self.population, self.history, number, python_random(self._generator()), self.kept)
+        if place is None:
+            return None
+        values = self.history[place.parent].values
+        judged = self._judge(values)
+        return None if judged.reason else self._begin(values, judged, asdict(place))
+
+    def _begin(self, values: Mapping[str, Value], judged: Judged, facts: Mapping[str, Any]) -> Assignment | None:
+        assert judged.architecture is not None
+        record = self._put(self.store.begin(values, {**judged.facts, **facts}))
+        return self._start(record, judged.architecture, resumed=False)
 
     def _adopt(self, number: int) -> Assignment | None:
         """Go on with a trial that a killed search left open."""
@@ -209,36 +282,35 @@ class Session:
             else:
                 self._answered(record)
             return None
-        if (original := self._known.get(judged.facts["fingerprint"])) is not None:
+        original = self._known.get(judged.facts["fingerprint"]) if record.recipe is None else None
+        if original is not None:
             self._answered(self.store.finish_duplicate(number, self.history[original]))
             return None
         return self._start(self._put(self.store.record(number)), judged.architecture, resumed=True)
 
-    def _judge(self, values: Mapping[str, Value]) -> _Judged:
-        try:
-            architecture = self.problem.space.decode(values)
-        except ValueError as error:
-            return _Judged(reason=str(error), violations={"decodable": 1.0})
-        cost = self.measure(architecture)
-        fingerprint = architecture.fingerprint()
-        return _Judged(
-            architecture=architecture,
-            facts={"fingerprint": fingerprint, "architecture": architecture.to_dict(), **asdict(cost), **self.about},
-            reason=self.budget.refusal(cost),
-            violations=self.budget.violations(cost),
-        )
+    def _judge(self, values: Mapping[str, Value]) -> Judged:
+        return judge(values, self.problem.space, self.budget, measure=self.measure, about=self.about)
 
     def _start(self, record: TrialRecord, architecture: Architecture, *, resumed: bool) -> Assignment | None:
         """To be trained now; None where it waits for a trial of the same architecture that is being trained."""
-        fingerprint = record.fingerprint or ""
-        if fingerprint in self._training:
-            self._waiting.setdefault(fingerprint, []).append(record.number)
-            return None
-        self._training[fingerprint] = record.number
+        if record.recipe is None:
+            fingerprint = record.fingerprint or ""
+            if fingerprint in self._training:
+                self._waiting.setdefault(fingerprint, []).append(record.number)
+                return None
+            self._training[fingerprint] = record.number
         self.begin(record.number, architecture)
         self.progress.begin(record)
         self._track_start(record)
-        return Assignment(number=record.number, architecture=architecture, resumed=resumed)
+        return self._assignment(record, architecture, resumed=resumed)
+
+    def _assignment(self, record: TrialRecord, architecture: Architecture, *, resumed: bool) -> Assignment:
+        if self._generations:
+            self._generations.begin(record)
+        parent = None if record.parent is None else (record.parent, record.begun)
+        return Assignment(
+            number=record.number, architecture=architecture, resumed=resumed, recipe=record.recipe, parent=parent
+        )
 
     def _useless(self, record: TrialRecord) -> str | None:
         """Why a trial that ended by itself has failed nevertheless."""
@@ -254,15 +326,13 @@ class Session:
         return None
 
     def _excess(self, measures: Mapping[str, float]) -> dict[str, float]:
-        """The limits that are broken, by how much of the limit."""
-        excess = {name: measures[name] / limit - 1 for name, limit in self.limits.items() if name in measures}
-        return {name: value for name, value in excess.items() if value > 0}
+        return excess(measures, self.limits)
 
     def _nearest(self) -> str:
         """Where trials were measured and none is within the limits, what the nearest of them came to."""
         known = [measures for record in self.history if (measures := record.measures()).keys() & self.limits.keys()]
         nearest = min((self._excess(measures) for measures in known), key=lambda x: sum(x.values()), default={})
-        return f"; at the nearest, {_over(nearest, self.limits)}" if nearest else ""
+        return f"; at the nearest, {over(nearest, self.limits)}" if nearest else ""
 
     def _answers(self, record: TrialRecord) -> bool:
         """Whether a later proposal of that architecture needs no training: its result, or a limit it breaks, is known.
@@ -295,7 +365,8 @@ class Session:
         self.tracker.finish(record.number, self._summary(record))
 
     def _track_start(self, record: TrialRecord) -> None:
-        config = {**record.values, **{name: record.facts[name] for name in _TRACKED}}
+        recipe = {f"recipe.{name}": value for name, value in (record.recipe or {}).items()}
+        config = {**record.values, **recipe, **{name: record.facts[name] for name in _TRACKED}}
         self._track(record.number, self.tracker.start, config)
 
     def _track(self, number: int, tell: Callable[[int, Mapping[str, Any]], None], told: Mapping[str, Any]) -> None:
@@ -305,10 +376,13 @@ class Session:
         self._tracked[number] = self._tracked.get(number, 0.0) + time.perf_counter() - begin
 
     def _count(self, record: TrialRecord) -> None:
-        self._trained += record.outcome in TRAINED
+        self._trained += record.counts
         self.tracker.finish(record.number, self._summary(record))
         fingerprint = record.fingerprint or ""
-        del self._training[fingerprint]
+        if record.recipe is None:
+            del self._training[fingerprint]
+        elif record.outcome == PRUNED and self._generations:
+            self._generations.vacant.append(record.number)
         if record.outcome == FAILED:
             self._failures_in_a_row += 1
         else:
@@ -321,24 +395,3 @@ class Session:
         if self._failures_in_a_row >= self.max_failures:
             self.failed = True
             self.stopped = f"{self._failures_in_a_row} trials failed in a row; the last one: {record.short_reason}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Judged:
-    """What there is to say of a knob vector before training."""
-
-    architecture: Architecture | None = None
-    """None where it makes none."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of the architecture."""
-    reason: str | None = None
-    """Why it may not be trained."""
-    violations: Mapping[str, float] = field(default_factory=dict)
-    """By how much, for each constraint that it breaks."""
-
-
-def _over(excess: Mapping[str, float], limits: Mapping[str, float]) -> str:
-    parts = (
-        f"{name} {limits[name] * (1 + value):.4g} is above its limit {limits[name]:g}" for name, value in excess.items()
-    )
-    return " and ".join(parts)

@@ -58,11 +58,13 @@ class Tally:
         self.trials, self.epochs, self.objectives = trials, epochs, objectives
         self._concurrency = concurrency
         self._outcomes: Counter[str] = Counter()
+        self._trained = 0
         self._ended_after: Counter[int] = Counter()
         self._work_ended, self._seconds_ended = 0.0, 0.0
         self._best: list[TrialRecord] = []
         self._front: list[TrialRecord] = []
         self._running: dict[int, Running] = {}
+        self._resting: dict[int, TrialRecord] = {}
         for record in history:
             if record.outcome != RUNNING:
                 self._add(record)
@@ -72,6 +74,7 @@ class Tally:
     def begin(self, record: TrialRecord) -> None:
         """Training of a trial starts, or goes on."""
         at = time.monotonic()
+        self._resting.pop(record.number, None)
         self._running[record.number] = Running(record=record, since=at, reported=at)
 
     def epoch(self, record: TrialRecord) -> None:
@@ -79,10 +82,16 @@ class Tally:
         since = self._running[record.number].since
         self._running[record.number] = Running(record=record, since=since, reported=time.monotonic())
 
+    def rest(self, record: TrialRecord) -> None:
+        """A running trial waits for others; it begins again."""
+        del self._running[record.number]
+        self._resting[record.number] = record
+
     def end(self, record: TrialRecord) -> bool:
         """A trial ended; returns whether it had begun, as duplicates and most refused ones never do."""
         self._add(record)
-        return self._running.pop(record.number, None) is not None
+        running, resting = (of.pop(record.number, None) for of in (self._running, self._resting))
+        return running is not None or resting is not None
 
     @property
     def outcomes(self) -> Mapping[str, int]:
@@ -97,7 +106,7 @@ class Tally:
     @property
     def trained(self) -> int:
         """Trials that count towards those asked for."""
-        return sum(self._outcomes[outcome] for outcome in TRAINED)
+        return self._trained
 
     @property
     def best(self) -> TrialRecord | None:
@@ -128,18 +137,20 @@ class Tally:
         seconds = [cost * self._seconds_ended / self._work_ended for cost in self._costs]
         shares = survival(self._ended_after, [r.record.epochs for r in self._running.values()], self.epochs)
         of_running = [running.left(shares, seconds) for running in self._running.values()]
-        to_begin = [work_left(shares, seconds, None)] * (self.trials - self.trained - len(of_running))
+        of_resting = [work_left(shares, seconds, record.epochs) for record in self._resting.values()]
+        to_begin = [work_left(shares, seconds, None)] * (self.trials - self.trained - len(of_running) - len(of_resting))
         # The last trials do not fill all places: the longest of them takes as long as it takes.
-        expected = [*of_running, *to_begin, 0.0]
+        expected = [*of_running, *of_resting, *to_begin, 0.0]
         return max(sum(expected) / self._concurrency, max(expected))
 
     def _add(self, record: TrialRecord) -> None:
         self._outcomes[record.outcome] += 1
         if record.outcome not in TRAINED:
             return
-        self._ended_after[record.epochs] += 1
+        self._trained += record.counts
+        self._ended_after[record.epochs] += record.counts  # what another trial goes on for has not ended
         if (seconds := record.facts.get("seconds")) is not None:
-            self._work_ended += sum(self._costs[: record.epochs])
+            self._work_ended += sum(self._costs[record.begun : record.epochs])
             self._seconds_ended += seconds
         self._best = best_first([*self._best, record])[:1]
         self._front = front([*self._front, record], self.objectives)

@@ -1,6 +1,7 @@
 """The files of one trial, each replaced as a whole: a kill at any moment leaves the old one or the new one.
 
-`metrics.csv` has a row for each epoch, `checkpoint.pt` what is needed to go on, `model.pt` the weights at the end.
+`metrics.csv` has a row for each epoch, `checkpoint.pt` what is needed to go on, `model.pt` the weights at the end, and
+`checkpoint-0004.pt` what another trial may go on from.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -45,22 +46,52 @@ def load(folder: Path, identity: Mapping[str, Any]) -> Checkpoint | None:
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
-    content = path.read_bytes()
     try:
-        data = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        checkpoint = Checkpoint(**data)
-    except Exception as error:  # what torch raises depends on which bytes are damaged
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        checkpoint = _read(path)
+    except _Damaged as error:
         path.replace(path.with_name(DAMAGED_FILE))
-        _LOG.warning("%s is damaged, training starts from scratch, it is now %s: %s", path, DAMAGED_FILE, reason)
+        _LOG.warning("%s is damaged, training starts from scratch, it is now %s: %s", path, DAMAGED_FILE, error)
         return None
     _check_identity(path, checkpoint.identity, identity)
     return checkpoint
 
 
+def kept(folder: Path, epoch: int) -> Path:
+    """Where the checkpoint of an epoch is that others go on from."""
+    return folder / f"checkpoint-{epoch:04d}.pt"
+
+
+def load_kept(path: Path, identity: Mapping[str, Any], free: Collection[str]) -> Checkpoint:
+    """The checkpoint of another trial, to go on from.
+
+    Args:
+        path: what `kept` named.
+        identity: of the trial that goes on.
+        free: names of the identity that may differ.
+
+    Raises:
+        ValueError: a file that is missing, damaged, or of a trial that differs in more than that.
+        OSError: a file that cannot be read.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not there, and this trial goes on from it")
+    try:
+        checkpoint = _read(path)
+    except _Damaged as error:
+        raise ValueError(f"{path} is damaged, and this trial goes on from it: {error}") from None
+    theirs, ours = ({k: v for k, v in names.items() if k not in free} for names in (checkpoint.identity, identity))
+    _check_identity(path, theirs, ours)
+    return checkpoint
+
+
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint in `folder`."""
-    _save_tensors(folder / CHECKPOINT_FILE, {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)})
+    _save(folder / CHECKPOINT_FILE, checkpoint)
+
+
+def keep(folder: Path, checkpoint: Checkpoint, epoch: int) -> None:
+    """Save a checkpoint for others to go on from, beside the one in `folder`."""
+    _save(kept(folder, epoch), checkpoint)
 
 
 def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
@@ -97,6 +128,22 @@ def remove_leftovers(folder: Path) -> None:
     for part in folder.glob(".*.part"):
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+
+
+class _Damaged(Exception):
+    """A file that is no checkpoint, with the first line of why."""
+
+
+def _read(path: Path) -> Checkpoint:
+    content = path.read_bytes()
+    try:
+        return Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except Exception as error:  # what torch raises depends on which bytes are damaged
+        raise _Damaged((str(error).strip() or type(error).__name__).splitlines()[0]) from None
+
+
+def _save(path: Path, checkpoint: Checkpoint) -> None:
+    _save_tensors(path, {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)})
 
 
 def _save_tensors(path: Path, data: Mapping[str, Any]) -> None:

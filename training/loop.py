@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,16 @@ from training.fidelity import check_resolution, fidelities
 from training.gpu_use import GpuUse
 from training.nvml import gpu
 from training.trainer import Diverged, EpochMetrics, Trainer
+from training.trial import RECIPE
 
 if TYPE_CHECKING:
     from training.data import Split
     from training.trial import TrialConfig
 
 __all__ = ["Diverged", "EpochMetrics", "train"]
+
+START = "start"
+"""In the identity of a trial, the one that it goes on from."""
 
 
 def train(
@@ -37,6 +41,8 @@ def train(
     seed: int,
     device: str = "auto",
     threads: int = 1,
+    start: Path | None = None,
+    keep: Collection[int] = (),
 ) -> Generator[EpochMetrics, None, None]:
     """Train and yield the metrics of every epoch, as soon as its files are written.
 
@@ -54,53 +60,67 @@ def train(
         seed: of the initial weights, the order of the images, augmentation and dropout.
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:<number>".
         threads: CPU threads that torch uses.
+        start: the kept checkpoint of another trial of this architecture, which this one goes on from with the epoch
+            after; only what is in `training.trial.RECIPE` may differ.
+        keep: epochs whose checkpoints stay, for others to go on from.
 
     Raises:
         ValueError: an open field, too few images, a label outside the classes, a resolution that images or network do
-            not have, a share that the split does not have, a device that is not there, or a folder with the checkpoint
-            of another trial.
+            not have, a share that the split does not have, a device that is not there, a folder with the checkpoint of
+            another trial, or a start that is not there, is damaged or of another architecture, fidelity or data.
         Diverged: while iterating, once the loss is not finite.
     """
     epochs = _check(split, config, classes=classes, seed=seed, threads=threads)
     check_resolution(config, split.train_images.shape[-1], [architecture])
     place = select(device)
     identity = _identity(architecture, split, config, classes=classes, seed=seed)
-    saved = None
+    if start is not None:
+        identity |= {START: f"{start.parent.name}/{start.name}"}
+    saved = begun = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_leftovers(folder)
         saved = checkpoint.load(folder, identity)
+    if saved is None and start is not None:
+        begun = checkpoint.load_kept(start, identity, (*(f"trial.{name}" for name in RECIPE), START))
 
     def run() -> Generator[EpochMetrics, None, None]:
         done = [] if saved is None else [EpochMetrics(**epoch) for epoch in saved.history]
         # A checkpoint may be older than some of the fields, and a table has all of them in every row.
         history = [asdict(metrics) for metrics in done]
+        latest = saved or begun
+        last = latest.history[-1]["epoch"] if latest is not None else 0
         yield from done
-        if len(history) == epochs:
+        if last == epochs:
             return
         torch.set_num_threads(threads)
         trainer = Trainer(architecture, split, config, epochs=epochs, classes=classes, seed=seed, place=place)
-        if saved is not None and saved.state is not None:
-            trainer.load_state(saved.state)
+        if latest is not None and latest.state is not None:
+            trainer.load_state(latest.state)
         with GpuUse(gpu(place)) as use:
-            while len(history) < epochs:
-                metrics = trainer.epoch(len(history) + 1)
+            for epoch in range(last + 1, epochs + 1):
+                metrics = trainer.epoch(epoch)
                 metrics = replace(metrics, **asdict(use.read()))
                 history.append(asdict(metrics))
                 if folder is not None:
-                    _write_files(folder, identity, history, trainer)
+                    _write_files(folder, identity, history, trainer, keep)
                 yield metrics
 
     return run()
 
 
-def _write_files(folder: Path, identity: dict[str, Any], history: list[dict[str, Any]], trainer: Trainer) -> None:
+def _write_files(
+    folder: Path, identity: dict[str, Any], history: list[dict[str, Any]], trainer: Trainer, keep: Collection[int]
+) -> None:
     checkpoint.save_metrics(folder, history)
-    if len(history) == trainer.epochs:
+    epoch = history[-1]["epoch"]
+    if epoch in keep:
+        checkpoint.keep(folder, Checkpoint(identity=identity, history=history, state=trainer.state()), epoch)
+    if epoch == trainer.epochs:
         # The weights first: a kill between the two repeats epochs instead of losing the weights.
         checkpoint.save_weights(folder, trainer.model.state_dict())
         checkpoint.save(folder, Checkpoint(identity=identity, history=history, state=None))
-    elif len(history) % trainer.config.checkpoint_every == 0:
+    elif epoch % trainer.config.checkpoint_every == 0:
         checkpoint.save(folder, Checkpoint(identity=identity, history=history, state=trainer.state()))
 
 

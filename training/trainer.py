@@ -37,6 +37,10 @@ CHECK_EVERY = 50
 """Training steps between two looks at the loss: each makes the host wait for the device."""
 
 
+_OF_THE_RECIPE = ("initial_lr", "momentum", "nesterov", "weight_decay")
+"""Settings of the optimizer; its learning rate follows from the first and the step."""
+
+
 class Diverged(RuntimeError):
     """The loss became infinite or not a number."""
 
@@ -185,10 +189,14 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
+        """Go back to what `state` returned, with this recipe: what it says of the optimizer is not taken from there."""
         self.model.load_state_dict(state["model"])
+        own = [{name: group[name] for name in _OF_THE_RECIPE} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        self.scheduler.load_state_dict({**state["scheduler"], "base_lrs": self.scheduler.base_lrs})
+        factor = self.scheduler.lr_lambdas[0](self.scheduler.last_epoch)
+        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(settings | {"lr": settings["initial_lr"] * factor})
         self.parts = Parts(state.get("parts", 1))  # older checkpoints have none
 
     def _hold(self, fidelity: Fidelity) -> None:

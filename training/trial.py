@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SCHEDULES = ("one_cycle", "cosine")
 AUGMENTATIONS = ("auto", "crop_flip", "crop", "none")
 PRECISIONS = ("auto", "float32", "bfloat16")
+RECIPE = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "dropout")
+"""Numbers that may change from one epoch to the next, while weights and the state of the optimizer stay."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,9 +82,12 @@ def idle(number: int, architecture: Architecture, *, folder: Path, split: Any, *
 
 
 def both(number: int, architecture: Architecture, *, folder: Path, **settings: Any) -> Iterator[Metrics]:
-    """The same; the first two run at the same time."""
+    """The same; the first two run at the same time, each of them on a node of its own.
+
+    Did one not wait for the other, its worker would take that trial too while the other node's is still starting.
+    """
     (folder / f"begun-{number}").touch()
-    while not (folder / "begun-1").exists():
+    while number < 2 and not (folder / f"begun-{1 - number}").exists():
         time.sleep(0.05)
     yield from idle(number, architecture, folder=folder, **settings)
 

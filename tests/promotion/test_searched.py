@@ -11,7 +11,7 @@ from promotion.exportable import Dataset, Result
 from promotion.searched import searched
 from seqconv.serialization import read_yaml, to_yaml
 from tests.promotion.exports import RECIPE, SPACE, search
-from tests.searchers.fakes import begin, store
+from tests.searchers.fakes import begin, drawn, finish, store
 
 
 @pytest.fixture
@@ -121,3 +121,14 @@ def test_a_description_that_cannot_be_used(run: Path, change: dict[str, Any], me
     with pytest.raises(ValueError) as error:
         searched(run, "best", "params")
     assert str(error.value).startswith(f"{run / 'run.yaml'}: {message}")
+
+
+def test_a_recipe_of_its_own_stands_beside_that_of_the_search(run: Path) -> None:
+    opened = store(run, SPACE)
+    architecture = SPACE.decode(drawn(len(opened.records()), SPACE))
+    about = {"architecture": architecture.to_dict(), "fingerprint": architecture.fingerprint()}
+    number = begin(opened, SPACE, **about, recipe={"learning_rate": 0.02}).number
+    finish(opened, opened.record(number), 0.3, 0.2)
+    (found,) = searched(run, number, "params")
+    assert found.result is not None
+    assert found.result.recipe == {**RECIPE, "by_epoch": [{"epochs": [1, 2], "learning_rate": 0.02}]}

@@ -142,6 +142,9 @@ class Watcher:
     def epoch(self, record: TrialRecord) -> None:
         self.calls.append(("epoch", record))
 
+    def rest(self, record: TrialRecord) -> None:
+        self.calls.append(("rest", record))
+
     def end(self, record: TrialRecord) -> None:
         self.calls.append(("end", record))
 

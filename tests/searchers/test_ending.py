@@ -129,3 +129,8 @@ def test_what_promotion_cannot_rank_by_is_left_out() -> None:
 
 def test_a_path_is_quoted_for_the_shell() -> None:
     assert next_commands(Path("runs/a b"), [], ("error",))[0] == "next: python report.py 'run=runs/a b'"
+
+
+def test_the_recipe_of_the_best_is_said_where_it_was_searched() -> None:
+    records = [trial(0, COMPLETED, 0.5, 0.25, recipe={"learning_rate": 0.1}), trial(1, PRUNED, 0.3, recipe={})]
+    assert printed(records)[-1] == "recipe of trial 0: epochs 1 to 2: learning_rate 0.1"

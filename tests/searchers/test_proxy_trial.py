@@ -50,6 +50,19 @@ def test_a_trial_is_trained_in_its_own_folder_with_its_log(tmp_path: Path) -> No
     assert logged == [f"epoch {m.epoch}: validation error {m.validation_error:.4f}" for m in epochs]
 
 
+def test_a_member_of_a_population_goes_on_from_another_with_its_own_recipe(tmp_path: Path) -> None:
+    parent = list(trial(tmp_path, recipe={"learning_rate": 0.05}, keep=(1,)))
+    child = train_proxy(
+        9, TINY, folder=tmp_path, recipe={"learning_rate": 0.02, "dropout": 0.1}, parent=(7, 1), **SETTINGS
+    )
+    learned, metrics = child
+    assert isinstance(learned, Learned) and metrics.epoch == 2
+    assert metrics.learning_rate / parent[-1].learning_rate == pytest.approx(0.02 / 0.05)
+    logs = [(run_folder.trial_folder(tmp_path, number) / "log.txt").read_text() for number in (7, 9)]
+    assert " INFO recipe: learning_rate 0.05\n" in logs[0]
+    assert " INFO recipe: learning_rate 0.02, dropout 0.1; from trial 7 after epoch 1\n" in logs[1]
+
+
 def test_the_log_says_what_a_narrow_network_is(tmp_path: Path) -> None:
     next(trial(tmp_path, config=replace(CONFIG, width=0.5)))
     first, *_ = (run_folder.trial_folder(tmp_path, 7) / "log.txt").read_text().splitlines()

@@ -170,7 +170,7 @@ def test_what_tune_pickles_of_a_search_is_empty(tmp_path: Path) -> None:
     parts = [
         searcher,
         scheduler,
-        ray_backend.NotWorthIt(searcher),
+        ray_backend.Enough(searcher),
         ray_backend.LostWorkers(searcher, print, 1, lambda number: None),
     ]
     assert [vars(cloudpickle.loads(cloudpickle.dumps(part))) for part in parts] == [{}] * 4
@@ -212,7 +212,7 @@ def test_a_node_that_does_not_see_the_run_folder_fails_its_trials(
     assert list(tmp_path.iterdir()) == []
 
 
-class TestNotWorthIt:
+class TestEnough:
     """The stopper that Tune asks at every result, before the searcher and the scheduler are told of it."""
 
     def asked(self, folder: Path) -> tuple[Any, Any]:
@@ -223,7 +223,7 @@ class TestNotWorthIt:
         session = fakes.session(folder, objectives=("error", "latency"), limits=limits, max_failures=1)
         searcher = ray_backend.SessionSearcher(session, lambda: 1)
         assert searcher.suggest("a")["number"] == 0
-        return searcher, ray_backend.NotWorthIt(searcher)
+        return searcher, ray_backend.Enough(searcher)
 
     @pytest.mark.parametrize(
         ("result", "stops"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,3 +128,21 @@ def test_what_a_front_is_chosen_from() -> None:
     whole, lacking, over = record(4, COMPLETED, 0.3, params=9), record(5, COMPLETED, 0.1), slow(6, 0.1, params=1)
     worse = record(7, COMPLETED, 0.4, params=10)
     assert compared([*stopped, whole, lacking, over, worse], ("error", "params")) == [whole, worse]
+
+
+def test_what_goes_on_from_another_trial_has_its_epochs() -> None:
+    facts = {"recipe": {"learning_rate": 0.1}, "parent": 3, "begun": 2}
+    child = record(7, RUNNING, **facts)
+    assert (child.parent, child.begun, child.epochs, child.error) == (3, 2, 2, None)
+    assert replace(child, errors={3: 0.5}).epochs == 3
+    assert (record(0, RUNNING).parent, record(0, RUNNING).begun, record(0, RUNNING).recipe) == (None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "alone", "member"),
+    [(COMPLETED, True, True), (FAILED, True, True), (PRUNED, True, False), (RUNNING, False, False),
+     (DUPLICATE, False, False), (REFUSED, False, False)],
+)  # fmt: skip
+def test_what_counts_as_one_of_the_trials_asked_for(outcome: str, alone: bool, member: bool) -> None:
+    assert record(0, outcome).counts is alone
+    assert record(0, outcome, recipe={"dropout": 0.1}).counts is member

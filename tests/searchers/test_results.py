@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 import seqconv
 from searchers import results
@@ -208,3 +210,26 @@ def test_tables_are_due_once_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] += seconds
         due.append(tables.due())
     assert due == [False, False, True, False, True]
+
+
+def test_a_member_of_a_population_has_its_recipe_and_where_its_weights_are_from(folder: RunFolder) -> None:
+    first = record(0, COMPLETED, 0.5, 0.4, recipe={"learning_rate": 0.1})
+    second = record(1, COMPLETED, recipe={"learning_rate": 0.08}, parent=0, begun=1)
+    second = replace(second, errors={2: 0.3})
+    rows = plain(results.to_frame([first, second]))
+    assert [(row["parent"], row["begun"], row["recipe.learning_rate"]) for row in rows] == [
+        (None, 0, 0.1),
+        (0, 1, 0.08),
+    ]
+    results.write_best(folder, [first, second])
+    best = yaml.safe_load((folder.path / "best" / "result.yaml").read_text())
+    assert best["recipe"] == [{"epochs": [1, 1], "learning_rate": 0.1}, {"epochs": [2, 2], "learning_rate": 0.08}]
+
+
+def test_what_others_could_have_gone_on_from_is_removed(folder: RunFolder) -> None:
+    names = ["checkpoint.pt", "checkpoint-0001.pt", "checkpoint-0012.pt", "model.pt"]
+    folder.trial(3).mkdir(parents=True)
+    for name in names:
+        (folder.trial(3) / name).touch()
+    results.remove_kept(folder)
+    assert {path.name for path in folder.trial(3).iterdir()} == {"checkpoint.pt", "model.pt"}

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from searchers.population import PopulationBasedTraining
 from searchers.schedulers import Asha, Hyperband, Median, NoScheduler, Scheduler, check_objectives, rungs
 
+PBT = PopulationBasedTraining(interval=2, recipe={"dropout": {"type": "float", "low": 0, "high": 0.5}})
 EPOCHS = "an integer at least 1"
 FACTOR = "a number above 1"
 
@@ -34,8 +36,8 @@ def test_a_bad_value_is_named_with_what_is_allowed(of: Any, name: str, value: An
 
 
 def test_results_name_them() -> None:
-    names = [scheduler.name for scheduler in (NoScheduler(), Asha(), Hyperband(), Median())]
-    assert names == ["none", "asha", "hyperband", "median"]
+    names = [scheduler.name for scheduler in (NoScheduler(), Asha(), Hyperband(), Median(), PBT)]
+    assert names == ["none", "asha", "hyperband", "median", "pbt"]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,9 @@ def test_results_name_them() -> None:
         (Asha(grace_epochs=9), 9, ()),
         (Hyperband(), 9, (1, 3)),
         (Median(grace_epochs=2), 5, (2, 3, 4)),
+        (PBT, 6, (2, 4)),
+        (PBT, 7, (2, 4, 6)),
+        (PBT, 2, ()),
     ],
 )
 def test_the_epochs_after_which_trials_are_compared(
@@ -59,7 +64,7 @@ def test_the_epochs_after_which_trials_are_compared(
     assert rungs(scheduler, epochs) == expected
 
 
-@pytest.mark.parametrize("scheduler", [Hyperband(), Median()], ids=lambda scheduler: scheduler.name)
+@pytest.mark.parametrize("scheduler", [Hyperband(), Median(), PBT], ids=lambda scheduler: scheduler.name)
 def test_what_compares_errors_alone_takes_no_second_objective(scheduler: Scheduler) -> None:
     with pytest.raises(ValueError) as error:
         check_objectives(scheduler, ("error", "macs"))
@@ -68,7 +73,7 @@ def test_what_compares_errors_alone_takes_no_second_objective(scheduler: Schedul
     )
 
 
-@pytest.mark.parametrize("scheduler", [NoScheduler(), Asha(), Hyperband(), Median()], ids=lambda s: s.name)
+@pytest.mark.parametrize("scheduler", [NoScheduler(), Asha(), Hyperband(), Median(), PBT], ids=lambda s: s.name)
 def test_what_is_taken(scheduler: Scheduler) -> None:
     check_objectives(scheduler, ("error",))
     if scheduler.name in ("none", "asha"):

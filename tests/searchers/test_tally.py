@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING
@@ -33,6 +35,32 @@ def test_running_trials_are_those_begun_and_not_ended(clock: Clock) -> None:
     assert search.end(trial(0, COMPLETED, 0.5))
     assert not search.end(trial(2, DUPLICATE, 0.5))
     assert [r.record.number for r in search.running] == [1]
+
+
+def test_a_member_of_a_population_rests_and_begins_again(clock: Clock) -> None:
+    search = tally(trials=2)
+    search.begin(trial(0, RUNNING))
+    search.begin(trial(1, RUNNING))
+    search.rest(trial(0, RUNNING, 0.5))
+    assert [running.record.number for running in search.running] == [1]
+    search.begin(trial(0, RUNNING, 0.5))
+    search.rest(trial(1, RUNNING, 0.5))
+    assert [running.record.number for running in search.running] == [0]
+    assert search.end(trial(1, PRUNED, 0.5, recipe={})), "it ends at rest"
+    assert not search.end(trial(1, PRUNED, 0.5, recipe={}))
+
+
+def test_what_another_one_takes_the_place_of_does_not_count(clock: Clock) -> None:
+    recipe = {"recipe": {"learning_rate": 0.1}}
+    search = tally(
+        [trial(0, COMPLETED, *[0.5] * 4, **recipe), trial(1, PRUNED, 0.5, **recipe)], trials=3, concurrency=1
+    )
+    assert search.trained == 1 and search.outcomes[PRUNED] == 1
+    child = trial(2, RUNNING, parent=0, begun=1, **recipe)
+    search.begin(child)
+    assert search.left == pytest.approx(10 * (3 + 4)), "three epochs of the child, and a whole trial"
+    search.rest(replace(child, errors={2: 0.5}))
+    assert search.left == pytest.approx(10 * (2 + 4))
 
 
 def test_the_best_is_the_one_that_came_furthest_with_the_lowest_error() -> None:

@@ -328,3 +328,73 @@ def test_a_checkpoint_holds_what_identifies_the_trial(tmp_path: Path) -> None:
 def _rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+KEEP = (1, 2)
+
+
+def test_what_goes_on_with_the_same_recipe_ends_alike(tmp_path: Path) -> None:
+    """On from the checkpoint of another trial, with the state of its optimizer and where it stood in the schedule."""
+    whole = list(run(tmp_path / "0", keep=KEEP))
+    for epoch in KEEP:
+        rest = list(run(tmp_path / f"from-{epoch}", start=checkpoint.kept(tmp_path / "0", epoch)))
+        assert [timeless(metrics) for metrics in rest] == [timeless(metrics) for metrics in whole[epoch:]]
+        assert_same_weights(tmp_path / f"from-{epoch}", tmp_path / "0")
+    assert len(read_csv(tmp_path / "from-2")) == len(whole) - 2
+
+
+def test_checkpoints_stay_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    list(run(tmp_path / "a", keep=(2,)))
+    list(run(tmp_path / "b"))
+    assert [path.name for path in sorted(tmp_path.glob("*/checkpoint-*.pt"))] == ["checkpoint-0002.pt"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"learning_rate": 0.01}, {"momentum": 0.5}, {"momentum": 0.0}, {"weight_decay": 0.1},
+                {"label_smoothing": 0.2}, {"dropout": 0.3}], ids=lambda changes: "-".join(changes)
+)  # fmt: skip
+def test_a_changed_recipe_changes_what_comes_after(changes: dict[str, float], tmp_path: Path) -> None:
+    whole = list(run(tmp_path / "0", keep=KEEP))
+    start = checkpoint.kept(tmp_path / "0", 1)
+    config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+    first, *_, last = run(tmp_path / "1", config, start=start)
+    assert first.epoch == 2 and timeless(first) != timeless(whole[1])
+    if "learning_rate" in changes:
+        assert first.learning_rate / whole[1].learning_rate == pytest.approx(0.01 / CONFIG.learning_rate)
+    again = list(run(tmp_path / "2", config, start=start))
+    assert timeless(again[-1]) == timeless(last)
+
+
+def test_a_killed_one_goes_on_with_its_own_checkpoint(tmp_path: Path) -> None:
+    list(run(tmp_path / "0", keep=KEEP))
+    start, config = checkpoint.kept(tmp_path / "0", 1), replace(CONFIG, learning_rate=0.02)
+    unbroken = list(run(tmp_path / "1", config, start=start))
+    killed = run(tmp_path / "2", config, start=start)
+    next(killed)
+    killed.close()
+    start.rename(tmp_path / "gone.pt")
+    resumed = list(run(tmp_path / "2", config, start=start))
+    assert [timeless(metrics) for metrics in resumed] == [timeless(metrics) for metrics in unbroken]
+    assert_same_weights(tmp_path / "2", tmp_path / "1")
+    with pytest.raises(ValueError, match=r"start is '0/checkpoint-0001\.pt' there and None here"):
+        run(tmp_path / "2", config)
+
+
+def test_a_start_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    list(run(tmp_path / "0", keep=KEEP))
+    start = checkpoint.kept(tmp_path / "0", 1)
+    with pytest.raises(ValueError) as error:
+        run(tmp_path / "1", start=checkpoint.kept(tmp_path / "0", 3))
+    assert str(error.value) == f"{tmp_path}/0/checkpoint-0003.pt is not there, and this trial goes on from it"
+    with pytest.raises(ValueError, match=r"checkpoint-0001\.pt belongs to another trial: trial\.batch_size is"):
+        run(tmp_path / "1", replace(CONFIG, batch_size=CONFIG.batch_size + 1), start=start)
+    with pytest.raises(ValueError, match=r"belongs to another trial: architecture is"):
+        run(tmp_path / "1", architecture=replace(TINY, widening=2), start=start)
+    start.write_bytes(start.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"checkpoint-0001\.pt is damaged, and this trial goes on from it: "):
+        run(tmp_path / "1", start=start)
+
+
+def read_csv(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,71 @@
+"""What there is to say of a knob vector before training, and of what a trial measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from search_spaces.budget import Budget
+from search_spaces.knobs import Value
+from search_spaces.space import SearchSpace
+from seqconv import Architecture, Complexity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A knob vector before training."""
+
+    architecture: Architecture | None = None
+    """None where it makes none."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the architecture."""
+    reason: str | None = None
+    """Why it may not be trained."""
+    violations: Mapping[str, float] = field(default_factory=dict)
+    """By how much, for each constraint that it breaks."""
+
+
+def judge(
+    values: Mapping[str, Value],
+    space: SearchSpace,
+    budget: Budget,
+    *,
+    measure: Callable[[Architecture], Complexity],
+    about: Mapping[str, Any],
+) -> Judged:
+    """Look at a knob vector.
+
+    Args:
+        values: of the knobs.
+        space: that they are of.
+        budget: what an architecture may cost.
+        measure: what it costs.
+        about: facts that every architecture has here.
+    """
+    try:
+        architecture = space.decode(values)
+    except ValueError as error:
+        return Judged(reason=str(error), violations={"decodable": 1.0})
+    cost = measure(architecture)
+    fingerprint = architecture.fingerprint()
+    return Judged(
+        architecture=architecture,
+        facts={"fingerprint": fingerprint, "architecture": architecture.to_dict(), **asdict(cost), **about},
+        reason=budget.refusal(cost),
+        violations=budget.violations(cost),
+    )
+
+
+def excess(measures: Mapping[str, float], limits: Mapping[str, float]) -> dict[str, float]:
+    """The limits that are broken, by how much of the limit."""
+    found = {name: measures[name] / limit - 1 for name, limit in limits.items() if name in measures}
+    return {name: value for name, value in found.items() if value > 0}
+
+
+def over(excess: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """The limits that are broken, in words."""
+    parts = (
+        f"{name} {limits[name] * (1 + value):.4g} is above its limit {limits[name]:g}" for name, value in excess.items()
+    )
+    return " and ".join(parts)
