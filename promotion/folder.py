@@ -24,9 +24,10 @@ from promotion.candidates import Candidate
 from promotion.config import STAGES
 from searchers.owned_folder import HEAD, Kind, OwnedFolder, fresh
 from searchers.redaction import redacted
-from searchers.run_folder import check_writable, differences, write_atomically
+from searchers.run_folder import check_writable, differences
 from seqconv import Architecture, validation, write_architecture
 from seqconv.architecture import check_schema
+from seqconv.files import write_atomically
 from seqconv.serialization import ARCHITECTURE_FILE, read_yaml, to_yaml
 
 PROMOTION_FILE, BEST_FILE = "promote.yaml", "best.yaml"

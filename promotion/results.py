@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from promotion.entrants import Entrant
 from promotion.folder import BEST_FILE, PromotionFolder
 from promotion.training import DIVERGED, FAILED, Failure, Training
-from searchers.run_folder import write_atomically
 from seqconv import validation
+from seqconv.files import write_atomically
 from seqconv.serialization import read_yaml, to_yaml
 from training.checkpoint import METRICS_FILE
 
@@ -142,9 +142,7 @@ def write_tables(folder: PromotionFolder, stages: Sequence[StageResults]) -> Non
             for seed, result in enumerate(results.seeds[e.name])]  # fmt: skip
     summaries = [_about(results.stage, e) | _summary(results, e) for results in stages for e in results.entrants]
     for name, frame in (("results.csv", _frame(rows, _COLUMNS)), ("summary.csv", _frame(summaries, _SUMMARY_COLUMNS))):
-        temporary = folder.path / f".{name}.tmp"
-        frame.to_csv(temporary, index=False)
-        temporary.replace(folder.path / name)
+        write_atomically(folder.path / name, frame.to_csv(index=False))
 
 
 def write_best(folder: PromotionFolder, results: StageResults) -> Entrant:

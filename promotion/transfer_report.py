@@ -10,6 +10,7 @@ from promotion.agreement import Agreement
 from promotion.rank_correlation import Correlation
 from promotion.transfer import PROXY, RungAgreement, Transfer, between_rungs, reached, spread
 from searchers.record import TrialRecord
+from seqconv.files import write_atomically
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,9 +42,7 @@ def to_frame(transfer: Transfer) -> DataFrame:
 
 def write_csv(transfer: Transfer, path: Path) -> None:
     """The table as a file, replaced whole."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    to_frame(transfer).to_csv(temporary, index=False)
-    temporary.replace(path)
+    write_atomically(path, to_frame(transfer).to_csv(index=False))
 
 
 def lines(transfer: Transfer) -> list[str]:

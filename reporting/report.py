@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reporting.request import HTML, ReportRequest
-from searchers.run_folder import check_writable, write_atomically
+from searchers.run_folder import check_writable
+from seqconv.files import remove_leftovers, write_atomically
 
 if TYPE_CHECKING:
     from reporting.runs import Run
@@ -125,12 +126,10 @@ def _write_tables(runs: Sequence[Run], sections: Sequence[Section], out: Path) -
             f"{folder}: is a link; the data of the page goes into a folder: remove it or pass out=PAGE.html"
         )
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     for name, frame in frames.items():
-        for kind, write in (("csv", frame.to_csv), ("parquet", frame.to_parquet)):
-            temporary = folder / f".{name}.{kind}.tmp"
-            temporary.unlink(missing_ok=True)  # a link of that name would be followed
-            write(temporary, index=False)
-            temporary.replace(folder / f"{name}.{kind}")
+        write_atomically(folder / f"{name}.csv", frame.to_csv(index=False))
+        write_atomically(folder / f"{name}.parquet", frame.to_parquet(index=False))
     return {name: [f"{folder.name}/{name}.{kind}" for kind in ("csv", "parquet")] for name in frames}
 
 

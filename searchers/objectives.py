@@ -17,18 +17,18 @@ from search_spaces.budget import Budget
 from seqconv import validation
 
 ERROR = "error"
+MEASURED: Mapping[str, str] = {"latency": "ms", "energy": "mJ"}
+"""What takes a measurement, in the worker, before training, with its unit."""
 OBJECTIVES: Mapping[str, str] = {
     ERROR: "validation error, a fraction",
     "params": "trainable parameters",
     "macs": "multiply-adds for one image",
     "serial_depth": "convolutions that follow each other",
     "activation_bytes": "bytes kept for the backward pass of one image",
-    "latency": "milliseconds for a forward pass on the trial's device",
-    "energy": "millijoules of the GPU for a forward pass",
+    "latency": f"{MEASURED['latency']} for a forward pass on the trial's device",
+    "energy": f"{MEASURED['energy']} of the GPU for a forward pass",
 }
 """Everything a search can minimise, with its unit."""
-MEASURED = ("latency", "energy")
-"""Those that take a measurement, in the worker, before training."""
 
 
 def check(objectives: Any) -> tuple[str, ...]:

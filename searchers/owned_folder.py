@@ -10,6 +10,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from seqconv.files import remove_leftovers
+
 HEAD = ("schema", "version", "id")
 """Keys of the file that says what a folder is of, before those that its results depend on."""
 LOCK = ".lock"
@@ -84,6 +86,7 @@ class OwnedFolder:
             name, setting = self._kind.name, self._kind.setting
             reason = f"another {name} is running in this folder; wait for it or pass another {setting}="
             raise ValueError(f"{setting}={self.path}: {reason}") from None
+        remove_leftovers(self.path)
 
     def close(self) -> None:
         """Let another process have it."""

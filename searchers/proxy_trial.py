@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from searchers import run_folder
+from searchers.objectives import MEASURED
 from seqconv import Architecture
 from seqconv.latency import measure_latency
 from seqconv.narrowing import narrowed
@@ -27,8 +28,6 @@ from training.trial import TrialConfig
 
 LATENCY_TIME = 0.5
 """Seconds to measure the latency for, at least."""
-UNITS = {"latency": "ms", "energy": "mJ"}
-"""Of what is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ def train_proxy(
         if measured:
             found = _measure(architecture, split, classes, device=device, threads=threads, names=measured)
             for name in measured:
-                log.info("%s: %.3f %s", name, getattr(found, name), UNITS[name])
+                log.info("%s: %.3f %s", name, getattr(found, name), MEASURED[name])
             yield found
         for metrics in train(architecture, split, config, folder=target, **settings):
             if metrics.epoch == config.epochs:

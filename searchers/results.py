@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from searchers.objectives import MEASURED
 from searchers.population import schedule
 from searchers.record import RUNNING, TrialRecord, best_first, front
-from searchers.run_folder import RunFolder, trial_folder, write_atomically
+from searchers.run_folder import RunFolder, trial_folder
 from seqconv import Architecture, write_architecture
+from seqconv.files import remove_leftovers, write_atomically
 from seqconv.serialization import to_yaml
 
 if TYPE_CHECKING:
@@ -64,10 +65,8 @@ def to_frame(records: Sequence[TrialRecord]) -> DataFrame:
 def write_tables(folder: RunFolder, records: Sequence[TrialRecord]) -> None:
     """trials.csv and trials.parquet, each replaced whole."""
     frame = to_frame(records)
-    for name, write in (("trials.csv", frame.to_csv), ("trials.parquet", frame.to_parquet)):
-        temporary = folder.path / f".{name}.tmp"
-        write(temporary, index=False)
-        temporary.replace(folder.path / name)
+    write_atomically(folder.path / "trials.csv", frame.to_csv(index=False))
+    write_atomically(folder.path / "trials.parquet", frame.to_parquet(index=False))
 
 
 def write_best(folder: RunFolder, records: list[TrialRecord]) -> TrialRecord | None:
@@ -93,6 +92,7 @@ def write_front(folder: RunFolder, records: list[TrialRecord], objectives: Seque
 
 def _write_result(target: Path, record: TrialRecord, records: Sequence[TrialRecord]) -> None:
     target.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target)
     write_architecture(Architecture.from_dict(record.facts["architecture"]), target / "architecture.yaml")
     result = {"trial": record.number, "error": record.error, "epochs": record.epochs, "outcome": record.outcome}
     known = {name: record.facts[name] for name in _OF_THE_BEST if name in record.facts}

@@ -27,6 +27,7 @@ from searchers.owned_folder import HEAD, Kind, OwnedFolder, fresh
 from searchers.redaction import redacted
 from seqconv import Architecture, validation, write_architecture
 from seqconv.architecture import check_schema
+from seqconv.files import write_atomically
 from seqconv.serialization import read_yaml, to_yaml
 
 RUN_FILE = "run.yaml"
@@ -163,15 +164,6 @@ def reading(what: str) -> Iterator[None]:
         yield
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(f"{what}: damaged, or not written by us: {type(error).__name__}: {error}") from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file whole or not at all; a link of that name too, and never the file that it leads to."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    with temporary.open("x", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def check_writable(name: str, path: Path) -> None:

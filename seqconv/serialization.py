@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqconv import validation
 from seqconv.architecture import Architecture, check_schema
+from seqconv.files import write_atomically
 from seqconv.networks.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def read_architecture(preset_or_file: str | Path) -> Architecture:
 
 def write_architecture(architecture: Architecture, path: str | Path) -> None:
     """Write the YAML file that `read_architecture` reads back to an equal architecture."""
-    Path(path).write_text(to_yaml(architecture.to_dict()), encoding="utf-8")
+    write_atomically(Path(path), to_yaml(architecture.to_dict()))
 
 
 def load(folder: str | Path) -> nn.Module:

@@ -6,17 +6,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import logging
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from seqconv.files import write_atomically
 
 CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE = "checkpoint.pt", "metrics.csv", "model.pt"
 DAMAGED_FILE = f"{CHECKPOINT_FILE}.damaged"
@@ -106,28 +106,6 @@ def save_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(history)
     write_atomically(folder / METRICS_FILE, text.getvalue().encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` in one step, after its new content has reached the disk."""
-    # Two processes may write for one trial: workers of a killed search live on for seconds after it was resumed.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete the half-written files of a process that was killed."""
-    for part in folder.glob(".*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
 
 
 class _Damaged(Exception):

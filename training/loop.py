@@ -12,6 +12,7 @@ import torch
 
 from seqconv import validation
 from seqconv.architecture import Architecture
+from seqconv.files import remove_leftovers
 from training import checkpoint
 from training.checkpoint import Checkpoint
 from training.device import select
@@ -79,7 +80,7 @@ def train(
     saved = begun = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.remove_leftovers(folder)
+        remove_leftovers(folder)
         saved = checkpoint.load(folder, identity)
     if saved is None and start is not None:
         begun = checkpoint.load_kept(start, identity, (*(f"trial.{name}" for name in RECIPE), START))

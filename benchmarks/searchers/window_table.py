@@ -30,8 +30,8 @@ from search_spaces.knobs import Value
 from search_spaces.space import SearchSpace, size
 from seqconv import Architecture, validation
 from seqconv.complexity import measure
+from seqconv.files import write_atomically
 from seqconv.serialization import read_yaml, to_yaml
-from training.checkpoint import write_atomically
 from training.data import ImageData, Split, split
 from training.datasets import Cifar10
 from training.loop import train

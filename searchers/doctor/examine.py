@@ -13,8 +13,8 @@ from searchers.doctor.witness import Witnesses
 from searchers.run_folder import RUN_FILE
 from searchers.study import JOURNAL
 from seqconv.architecture import NewerVersion
+from seqconv.files import write_atomically
 from seqconv.serialization import read_yaml
-from training.checkpoint import write_atomically
 
 _TABLES = ("trials.csv", "trials.parquet")
 _LISTED = 5
@@ -110,7 +110,8 @@ def _settings(folder: Path) -> Iterator[Finding]:
 
 def _leftovers(folder: Path) -> Iterator[Finding]:
     """What killed processes leave; `.lock` belongs to the folder."""
-    patterns = (".*.tmp", "trials/*/.*.part", ".*.part", f"{JOURNAL}.lock*", "wandb/.*.tmp")
+    places = ("", "best/", "pareto/*/", "report/", "trials/*/", "wandb/")
+    patterns = [f"{JOURNAL}.lock*", *(f"{place}.*.part" for place in places)]
     for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         yield Finding(
             where=path.relative_to(folder).as_posix(),

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from searchers.run_folder import write_atomically
 from seqconv import validation
+from seqconv.files import remove_leftovers, write_atomically
 from seqconv.serialization import read_yaml, to_yaml
 
 _SEARCH, _WHOLE = "search.yaml", "whole"
@@ -75,6 +75,7 @@ class WandbFolder:
     def open(self, known: Known) -> None:
         """Make the folder; a sweep that the search has already in that project stays its sweep."""
         self.path.mkdir(exist_ok=True)
+        remove_leftovers(self.path)
         with contextlib.suppress(ValueError):  # there was none, or its file is damaged
             before = self.known()
             if (before.project, before.entity) == (known.project, known.entity):

@@ -137,7 +137,7 @@ def main(arguments: list[str]) -> int:
         final = ended(run)
         twice = len(final) - len({record.fingerprint for record in final.values()})
         whole = [record.number for record in records(run)] == list(range(len(final)))
-        files = [path for path in run.rglob("*") if path.suffix == ".tmp" or path.name == ".tune"]
+        files = [path for path in run.rglob("*") if path.suffix == ".part" or path.name == ".tune"]
         deadline = time.monotonic() + GRACE
         while any(one.processes() for one in searches) and time.monotonic() < deadline:
             time.sleep(0.5)

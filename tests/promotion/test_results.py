@@ -140,7 +140,7 @@ def test_the_tables(place: PromotionFolder) -> None:
     assert list(summary["seeds"]) == [1, 2] and list(summary["failed"]) == [1, 0]
     assert summary["proxy_error"][0] == 0.25 and math.isnan(summary["proxy_error"][1])
     assert summary["network"][0].startswith("cifar: W1 ")
-    assert not list(place.path.glob(".*.tmp"))
+    assert not list(place.path.glob(".*.part"))
 
 
 def test_the_best_names_the_seed_to_take(place: PromotionFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -101,7 +102,8 @@ def test_links_in_a_run_folder_are_not_written_through(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.write_text("kept")
     (run / "report").mkdir()
-    for name in (".report.html.tmp", "report.html", "report/.best.csv.tmp", "report/best.csv", ".lock"):
+    own = f"{os.getpid()}.part"
+    for name in (f".report.html.{own}", "report.html", f"report/.best.csv.{own}", "report/best.csv", ".lock"):
         (run / name).unlink(missing_ok=True)
         (run / name).symlink_to(mine)
     make_report(ReportRequest(run=str(run)))

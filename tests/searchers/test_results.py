@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def test_the_files_read_back(folder: RunFolder) -> None:
         expected[["trial", "error", "params", "reason", "errors", "knob.stage1.window"]]
     )
     assert csv["knob.stage1.subgroups"].dropna().tolist() == [2]
-    assert not [path.name for path in folder.path.iterdir() if path.name.endswith(".tmp")]
+    assert not [path.name for path in folder.path.iterdir() if path.name.endswith(".part")]
 
 
 def test_a_table_without_trials_is_written(folder: RunFolder) -> None:
@@ -118,11 +119,10 @@ def test_a_failure_leaves_the_table_that_was_there(folder: RunFolder, monkeypatc
     results.write_tables(folder, RECORDS[:1])
     before = (folder.path / "trials.csv").read_bytes()
 
-    def full(*_: object, **__: object) -> None:
-        (folder.path / ".trials.csv.tmp").write_text("trial,out")
+    def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space left"):
         results.write_tables(folder, RECORDS)
     assert (folder.path / "trials.csv").read_bytes() == before

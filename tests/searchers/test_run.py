@@ -121,7 +121,7 @@ def test_every_file_of_the_run_is_there(ended: Ended) -> None:
     wanted = [*files, *best, *(f"trials/{number:04d}/{name}" for number in trained for name in each)]
     assert [name for name in wanted if not (ended.run / name).is_file()] == []
     assert len(trained) == TRIALS
-    assert not list(ended.run.rglob("*.tmp")) and not list(ended.run.rglob("*.part"))
+    assert not list(ended.run.rglob("*.part"))
 
 
 def test_each_trial_has_its_own_epochs_in_its_files(ended: Ended) -> None:

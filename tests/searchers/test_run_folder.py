@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 import seqconv
-from searchers import run_folder
-from searchers.run_folder import RunFolder, check_identity, choose, newest, write_atomically
+from searchers.run_folder import RunFolder, check_identity, choose, newest
 from seqconv.serialization import read_yaml, to_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -218,7 +217,7 @@ def test_a_folder_without_a_search_is_used_for_a_new_one(tmp_path: Path, resume:
         path.mkdir()
     if kind.startswith("killed"):
         (path / ".lock").touch()
-        (path / ".run.yaml.tmp").touch()
+        (path / ".run.yaml.77.part").touch()
     before = files(tmp_path)
     assert choose(str(path), resume, IDENTITY) == (path, False)
     assert files(tmp_path) == before
@@ -293,18 +292,3 @@ def test_the_newest_search_of_the_command_is_resumed(tmp_path: Path) -> None:
     (runs / "no search").mkdir()
     assert choose(None, True, IDENTITY, runs) == (runs / "b", True)
     assert newest(tmp_path / "missing", IDENTITY) is None
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "run.yaml"
-    write_atomically(path, "first")
-    write_atomically(path, "second")
-    assert path.read_text() == "second"
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run_folder.Path, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, "third")
-    assert path.read_text() == "second"

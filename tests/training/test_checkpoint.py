@@ -97,28 +97,3 @@ def test_weights_are_read_without_pickled_code(tmp_path: Path) -> None:
     checkpoint.save_weights(tmp_path, torch.nn.Linear(2, 3).state_dict())
     weights = torch.load(tmp_path / "model.pt", weights_only=True)
     assert {name: tuple(w.shape) for name, w in weights.items()} == {"weight": (3, 2), "bias": (3,)}
-
-
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing(
-    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoint.save(tmp_path, example())
-    before = (tmp_path / "checkpoint.pt").read_bytes()
-
-    def fail(*args: object) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(*((os, "fsync", fail) if failing == "fsync" else (Path, "replace", fail)))
-    with pytest.raises(OSError, match="no space left"):
-        checkpoint.save(tmp_path, example(history=[]))
-    assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
-
-
-def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, example())
-    (tmp_path / ".checkpoint.pt.4711.part").write_bytes(b"half")
-    (tmp_path / "notes.part").write_text("mine")
-    checkpoint.remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "notes.part"]

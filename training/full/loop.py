@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from seqconv import validation
+from seqconv.files import remove_leftovers
 from training import checkpoint
 from training import device as devices
 from training.checkpoint import Checkpoint
@@ -161,7 +162,7 @@ class _Files:
 
 def _load(folder: Path, identity: dict[str, Any]) -> Checkpoint | None:
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.remove_leftovers(folder)
+    remove_leftovers(folder)
     return checkpoint.load(folder, identity)
 
 

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from training.checkpoint import write_atomically
+from seqconv.files import write_atomically
 
 WEIGHTS_FILE = "model.safetensors"
 

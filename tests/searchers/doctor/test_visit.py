@@ -258,13 +258,13 @@ def test_folders_that_belong_to_no_trial(run: Path, doctor: Doctor) -> None:
 
 
 def test_what_a_kill_leaves_is_a_note(run: Path, doctor: Doctor) -> None:
-    for name in (".run.yaml.tmp", "trials/0005/.checkpoint.pt.77.part"):
+    for name in ("best/.result.yaml.77.part", "trials/0005/.checkpoint.pt.77.part"):
         (run / name).write_text("half")
     (run / f"{JOURNAL}.lock").symlink_to(run / JOURNAL)
     code, lines = doctor()
     assert code == 0
     assert [line.removesuffix(": was left by a process that was killed") for line in said(lines)] == [
-        "note: .run.yaml.tmp",
+        "note: best/.result.yaml.77.part",
         f"note: {JOURNAL}.lock",
         "note: trials/0005/.checkpoint.pt.77.part",
     ]
