@@ -21,7 +21,7 @@ from searchers import ray_cluster  # sets what Ray reads when it is imported
 
 # isort: split
 from ray import tune
-from ray.tune import Callback, Stopper
+from ray.tune import Callback, Stopper, TuneError
 from ray.tune.search import Searcher
 
 from searchers import ray_schedulers, run_folder, watchdog
@@ -61,6 +61,9 @@ def run(
         train: runs in the workers.
         folder: of the search; absolute.
         shared: keyword arguments of `train` that all trials have in common, sent once.
+
+    Raises:
+        OSError: the session could not write, as to a disk that is read-only since.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what Tune reports as errors reaches the session
     searcher = SessionSearcher(session, ray_cluster.Room(share, session.progress.note))
@@ -98,8 +101,19 @@ def run(
                     verbose=0,
                 ),
             ).fit()
+    except TuneError as error:
+        if (refused := _refused(error)) is not None:
+            raise refused from None
+        raise
     finally:
         ray_cluster.leave()
+
+
+def _refused(error: BaseException | None) -> OSError | None:
+    """What the system refused the session, of which Tune makes an error with a traceback for a text."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 @contextlib.contextmanager

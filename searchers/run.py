@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
             ended=_filing(config, folder, store),
             progress=progress,
         )
-        with terminate_like_interrupt():
+        with terminate_like_interrupt(), _mendable(folder):
             ray_backend.run(
                 session,
                 share=share,
@@ -145,7 +146,8 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
             )
     finally:
         progress.close()
-    return _conclude(config, folder, session, console, remarks)
+    with _mendable(folder):
+        return _conclude(config, folder, session, console, remarks)
 
 
 def _identity(config: SearchConfig, data: ImageData, parts: Split, trial: TrialConfig) -> dict[str, Any]:
@@ -245,6 +247,16 @@ def _conclude(
         for line in next_commands(folder.path, records, config.objective):
             say(line)
     return 0
+
+
+@contextlib.contextmanager
+def _mendable(folder: RunFolder) -> Iterator[None]:
+    """What the system refuses inside, as a disk that is read-only since, is said with the command that goes on."""
+    try:
+        yield
+    except OSError as error:
+        folder.close()
+        raise OSError(f"{error}; once that is mended, go on with: {_same_command(folder.path)}") from error
 
 
 def _same_command(path: Path) -> str:

@@ -16,11 +16,13 @@ import cloudpickle
 import pytest
 
 from search_spaces.budget import Budget
+from searchers import journal
 from searchers.algorithms.random import RandomSearch
 from searchers.config import RayBackend, Resources, SearchConfig
 from searchers.prefilter import Prefilter
 from searchers.record import COMPLETED, FAILED, PRUNED, REFUSED, RUNNING
 from searchers.schedulers import Asha, NoScheduler
+from searchers.study import JOURNAL, _SealedFile
 from searchers.tracking.tracker import NoTracker
 from searchers.watchdog import TrialLimits
 from seqconv import Architecture
@@ -328,9 +330,10 @@ class TestSearch:
         assert found[2].facts["reason"].startswith("memory: its process took 1.")
         assert [sorted(record.errors) for record in found] == [[1, 2, 3], [1], [1], [1, 2, 3]]
 
-    def test_a_full_disk_ends_the_search_and_no_trial(
-        self, cluster: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    def test_a_full_disk_and_one_that_is_read_only_end_the_search_and_no_trial(
+        self, cluster: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """The first is met by a trial; the second, which follows when there is space again, by the journal."""
         run = tmp_path / "run"
         assert self.run(config(run, cluster, trials=3), nowhere) == 1
         message = "stopped: OSError: [Errno 28] No space left on device; once that is mended, the same command goes on"
@@ -341,6 +344,20 @@ class TestSearch:
             (RUNNING, [1]),
         ]
         (run / "space").touch()
+        written = _SealedFile.append_logs
+
+        def refuse(file: _SealedFile, logs: list[dict[str, Any]]) -> None:
+            if any(log["op_code"] == journal.EPOCH for log in logs):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), JOURNAL)
+            written(file, logs)
+
+        with monkeypatch.context() as patch, pytest.raises(OSError) as caught:
+            patch.setattr(_SealedFile, "append_logs", refuse)
+            self.run(config(run, cluster, trials=3), nowhere)
+        message = f"[Errno 30] Read-only file system: '{JOURNAL}'; once that is mended, go on with: python "
+        assert str(caught.value).startswith(message)
+        assert str(caught.value).endswith(f" run={run} resume=true")
+        assert records(run) == before
         assert self.run(config(run, cluster, trials=3), nowhere) == 0
         assert [record.outcome for record in records(run)] == [COMPLETED] * 3
         assert records(run)[0] == before[0]
