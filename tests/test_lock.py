@@ -1,4 +1,7 @@
-"""What can be said of requirements.lock without the network: exact, hashed, from the index alone, nothing to spare."""
+"""What can be said of requirements.lock without the network: exact, hashed, from the index alone, nothing to spare.
+
+What is known of holes since is looked up by `pip-audit -r requirements.lock`, which needs the network.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,22 @@ HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
 ORIGIN = re.compile(
     r"    # +(?:via(?: (?P<first>\S+))?|(?P<further>[\w.\[\],-]+)(?: \(pyproject\.toml\))?)(?: \(pyproject\.toml\))?"
 )
+
+MENDED = {
+    "filelock": ("3.20.1", "CVE-2025-68146: a lock file that is a link truncates what it leads to"),
+    "jinja2": ("3.1.6", "CVE-2025-27516: a template gets out of its sandbox"),
+    "onnx": ("1.16.0", "CVE-2024-27318: external data from outside the folder of a model"),
+    "pillow": ("11.3.0", "CVE-2025-48379: an image writes beyond a buffer"),
+    "pyarrow": ("14.0.1", "CVE-2023-47248: code out of a Parquet file"),
+    "pyyaml": ("5.4", "CVE-2020-14343: code out of a YAML file"),
+    "ray": ("2.52.0", "CVE-2025-62593: code from a web page that a developer looks at"),
+    "torch": ("2.6.0", "CVE-2025-32434: code out of a checkpoint read with weights_only"),
+}
+"""Of what reads files of others or listens: the release that mended a grave hole, and what that was."""
+LICENCES = re.compile(r"Apache|MIT\b|0?BSD|BSL-1|PSF|Python Software Foundation|MPL|Mozilla|ISC$|[Zz]lib|CC0|AFL")
+"""What the packages may be under: nothing that a network which was found would have to be under too."""
+NVIDIA = re.compile(r"(LicenseRef-)?NVIDIA[- ]Proprietary.*")
+"""CUDA's own, which comes with torch."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +133,32 @@ def test_what_is_installed_is_what_is_locked_and_fits_together() -> None:
             if needed is None or not requirement.specifier.contains(needed.version, prereleases=True):
                 wrong.append(f"{name} needs {requirement}, locked is {needed and needed.version}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_nothing_is_older_than_the_release_that_mended_a_hole(name: str) -> None:
+    """Neither what is locked nor what an installation without the lock may come to."""
+    mended, hole = Version(MENDED[name][0]), MENDED[name][1]
+    assert all(pin.version >= mended for pin in PINS if pin.name == name), hole
+    bounds = [part for asked in ASKED if canonicalize_name(asked.name) == name for part in asked.specifier]
+    lowest = [Version(part.version.removesuffix(".*")) for part in bounds if part.operator in (">=", "==")]
+    assert max(lowest) >= mended, f"pyproject.toml must ask for {name}>={mended}: {hole}"
+
+
+def licences(name: str) -> list[str]:
+    """What a package says that it is under: in an expression, or else by classifiers, or else in words."""
+    about = importlib.metadata.metadata(name)
+    classified = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier", []) if line.startswith("License")]
+    named = [about["License-Expression"]] if "License-Expression" in about else classified
+    words = (about.get("License") or "").partition("\n")[0]
+    return [part for text in named or [words] for part in re.split(" AND | OR ", text)]
+
+
+def test_the_licences_are_permissive() -> None:
+    others = {
+        (name, licence)
+        for name in HERE
+        for licence in licences(name)
+        if not LICENCES.search(licence) and not (name.startswith("nvidia-") and NVIDIA.fullmatch(licence))
+    }
+    assert others <= {("cuda-toolkit", "")}, "it names other packages, and brings no files"
