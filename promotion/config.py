@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from searchers.config import Dataset, RayBackend, Resources, folder_name
+from searchers.config import AUTO, Dataset, RayBackend, Resources, folder_name
 from seqconv import validation
 from training.full.recipe import Recipe
 
@@ -89,6 +89,8 @@ class PromoteConfig:
             if not isinstance(getattr(self, name), kind):
                 got = repr(getattr(self, name))
                 raise ValueError(f"{name} must be an option of its group, see --help; got {got}")
+        if self.resources.gpu == AUTO:
+            raise ValueError(f"resources.gpu={AUTO} is of searches; a promotion takes a number, or null")
         for name in ("run", "out"):
             if getattr(self, name) is not None:
                 folder_name(name, getattr(self, name))

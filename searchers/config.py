@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from training.data import ImageData
 
 
+AUTO = "auto"
+"""Share of a GPU that is found, see `searchers.packing`."""
 TrainTrial = Callable[..., Generator[Any, None, None]]
 """(number, architecture, device=, threads=, **shared) -> metrics, a dataclass per epoch. Runs in the workers."""
 
@@ -47,12 +49,20 @@ class Resources:
 
     cpu: float = 1.0
     """CPU cores, also the threads of torch."""
-    gpu: float | None = None
-    """GPUs; null is 1 where the cluster has any, else 0."""
+    gpu: Any = None
+    """GPUs; null is 1 where the cluster has any, else 0; auto, of searches, is what its largest network needs."""
+    gpu_memory: float | None = None
+    """GB of the smallest GPU, for auto; null asks the driver of this machine."""
 
     def __post_init__(self) -> None:
         validation.number("resources.cpu", self.cpu, low=0, open_low=True)
-        if self.gpu is not None:
+        if self.gpu_memory is not None:
+            validation.number("resources.gpu_memory", self.gpu_memory, low=0, open_low=True)
+            if self.gpu != AUTO:
+                raise ValueError(f"resources.gpu_memory is for resources.gpu={AUTO}, got resources.gpu={self.gpu}")
+        if isinstance(self.gpu, str) and self.gpu != AUTO:
+            raise ValueError(f"resources.gpu must be a number, null or {AUTO}, got {self.gpu!r}")
+        if self.gpu is not None and self.gpu != AUTO:
             validation.number("resources.gpu", self.gpu, low=0)
             if self.gpu > 1 and self.gpu != int(self.gpu):
                 raise ValueError(f"resources.gpu must be a fraction up to 1 or a whole number, got {self.gpu}")

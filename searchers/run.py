@@ -15,7 +15,7 @@ from rich.console import Console
 
 from search_spaces.space import size
 from search_spaces.summary import check_budget, check_space, summarize
-from searchers import environment, opening, proxy_trial, results, run_folder
+from searchers import environment, opening, packing, proxy_trial, results, run_folder
 from searchers.algorithms.grid import Grid
 from searchers.config import SearchConfig, TrainTrial
 from searchers.ending import next_commands, print_best
@@ -79,13 +79,20 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
     run_folder.check_identity(path, identity)
     from searchers import ray_backend, ray_cluster, ray_shared
 
-    share = ray_cluster.connect(config.backend, config.resources, config.concurrency, say=say)
+    epochs = fidelity.fidelities(trial, parts, epochs=trial.epochs)
+    needed = functools.partial(packing.most_needed, config.search_space, trial, parts, epochs, data.classes)
+    resources = packing.resolved(config.resources, config.backend, needed, say)
+    share = ray_cluster.connect(config.backend, resources, config.concurrency, say=say)
     ray_shared.check_shared("run", path)
     before_training = measured_first((*config.objective, *config.limits), gpus=share.gpu)
     folder = RunFolder(path)
-    folder.open(identity, {"config": config.plain, "environment": environment.describe(share.cluster, data.source)})
+    about = {
+        **environment.describe(share.cluster, data.source),
+        "of_each_trial": {"cpus": share.cpu, "gpus": share.gpu},
+    }
+    folder.open(identity, {"config": config.plain, "environment": about})
     say(f"run: {path} ({'going on' if exists else 'new'}), {share.concurrency} trials at a time on {share.cluster}")
-    epochs, validated = fidelity.fidelities(trial, parts, epochs=trial.epochs), len(parts.validation_labels)
+    validated = len(parts.validation_labels)
     say(f"trial: {fidelity.describe(epochs, width=trial.width, validated=validated, side=data.resolution)}")
     work = {"split": parts, "config": trial, "classes": data.classes, "seed": config.seed,
             "measured": before_training}  # fmt: skip

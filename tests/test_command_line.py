@@ -35,7 +35,7 @@ class Begun(BaseException):
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Calls `main` as `python search.py ...` would, in an empty folder and without Ray."""
-    share = SimpleNamespace(cluster="", concurrency=1, gpu=0)
+    share = SimpleNamespace(cluster="", concurrency=1, cpu=1, gpu=0)
     for name in ("ray_backend", "ray_cluster"):
         module = SimpleNamespace(connect=lambda *_, **__: share)
         monkeypatch.setitem(sys.modules, f"searchers.{name}", module)

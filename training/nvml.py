@@ -31,6 +31,16 @@ class Gpu:
             return None
 
 
+def least_memory() -> int | None:
+    """Bytes of the smallest GPU of this machine, hidden ones too; None where there is none, or no driver."""
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return min((int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) for handle in handles), default=None)
+    except pynvml.NVMLError:
+        return None
+
+
 def gpu(place: torch.device) -> Gpu | None:
     """The GPU of a torch device; None where it has none, or its driver tells nothing, as of a part of a GPU (MIG)."""
     if place.type != "cuda":

@@ -19,6 +19,7 @@ from searchers.record import COMPLETED
 from searchers.run import run_search
 from searchers.session import Session
 from searchers.study import read_records
+from seqconv.serialization import read_yaml
 from tests.searchers.doctor.runs import contents
 from tests.searchers.fakes import space
 from tests.searchers.test_config import VALID
@@ -75,6 +76,7 @@ def test_images_that_vanish_while_a_search_runs(data: Path, tmp_path: Path) -> N
     assert run_search(config(3), train_trial=vanishing) == 0
     ended = read_records(run)
     assert [record.outcome for record in ended] == [COMPLETED] * 3
+    assert read_yaml(run / "environment.yaml")["of_each_trial"] == {"cpus": 1, "gpus": 0}
     assert refusal() == f"{data}: no such folder; dataset.root must hold one folder of images for each class"
     elsewhere.rename(data)
     image = (data / "train" / "bee" / "3.png").rename(tmp_path / "3.png")

@@ -43,6 +43,11 @@ def test_a_value_that_is_not_allowed(name: str, value: Any, allowed: str) -> Non
     assert refusal(**{name: value}).startswith(f"{name} must be {allowed}")
 
 
+def test_what_a_search_finds_out_for_itself() -> None:
+    expected = "resources.gpu=auto is of searches; a promotion takes a number, or null"
+    assert refusal(resources=Resources(gpu="auto")) == expected
+
+
 @pytest.mark.parametrize("stages", ["cifar", [], None, ["imagenet", "cifar"], ["cifar", "cifar"], ["tiny"], 3])
 def test_stages_that_are_not_to_be_had(stages: Any) -> None:
     expected = f"stages must be [cifar], [imagenet] or [cifar,imagenet], got {stages!r}"

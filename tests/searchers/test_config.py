@@ -137,14 +137,17 @@ def test_a_group_that_holds_something_else(name: str, value: Any) -> None:
         ({"cpu": "all"}, "resources.cpu must be a number above 0, got 'all'"),
         ({"gpu": -0.5}, "resources.gpu must be a number at least 0, got -0.5"),
         ({"gpu": 1.5}, "resources.gpu must be a fraction up to 1 or a whole number, got 1.5"),
+        ({"gpu": "all"}, "resources.gpu must be a number, null or auto, got 'all'"),
+        ({"gpu": "auto", "gpu_memory": 0}, "resources.gpu_memory must be a number above 0, got 0"),
+        ({"gpu": 0.5, "gpu_memory": 80}, "resources.gpu_memory is for resources.gpu=auto, got resources.gpu=0.5"),
     ],
 )
 def test_a_bad_value_of_the_resources(fields: dict[str, Any], message: str) -> None:
     assert refusal(Resources, **fields) == message
 
 
-@pytest.mark.parametrize("gpu", [None, 0, 0.25, 1, 2, 2.0])
-def test_gpus_are_shared_or_whole(gpu: float | None) -> None:
+@pytest.mark.parametrize("gpu", [None, 0, 0.25, 1, 2, 2.0, "auto"])
+def test_gpus_are_shared_or_whole(gpu: float | str | None) -> None:
     assert Resources(gpu=gpu).gpu == gpu
 
 

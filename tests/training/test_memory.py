@@ -14,14 +14,14 @@ from seqconv import Complexity
 from tests.training.test_trainer import make
 from tests.training.tiny import CLASSES, TINY, split
 from training import memory
+from training.trainer import Trainer
 
 COST = Complexity(params=1000, macs=1, paper_flops=1, serial_depth=1, unread_groups=0, activation_bytes=4096)
 GB = 2**30
 
 
-def test_what_a_step_keeps_is_what_was_estimated() -> None:
-    """All that autograd saves for a batch, beside parameters and what a batch of any size needs once."""
-    trainer = make(split(64))
+def saved(trainer: Trainer) -> int:
+    """Bytes that autograd saves for a batch, beside parameters and what a batch of any size needs once."""
     images, labels = next(iter(trainer.batches(1)))
     trainer.model.train()
     kept: dict[int, int] = {}
@@ -37,9 +37,15 @@ def test_what_a_step_keeps_is_what_was_estimated() -> None:
         loss = torch.nn.functional.cross_entropy(trainer.model(images), labels)
     found = sum(kept.values())
     del loss
-    cost = seqconv.measure(TINY, resolution=images.shape[-1], classes=CLASSES, dropout=trainer.config.dropout)
-    estimate = memory.needed(cost, batch=len(images), bytes_per_value=4) - 12 * cost.params
-    assert estimate == pytest.approx(found, rel=0.1)
+    return found
+
+
+def test_what_a_step_keeps_is_what_was_estimated() -> None:
+    trainer = make(split(64))
+    side = trainer.fidelity.resolution
+    cost = seqconv.measure(TINY, resolution=side, classes=CLASSES, dropout=trainer.config.dropout)
+    estimate = memory.needed(cost, batch=trainer.batch_size, bytes_per_value=4) - 12 * cost.params
+    assert estimate == pytest.approx(saved(trainer), rel=0.1)
 
 
 def test_bytes_of_a_step() -> None:
