@@ -27,9 +27,9 @@ class Running:
         """Seconds since it began."""
         return time.monotonic() - self.since
 
-    def left(self, shares: Sequence[float], seconds: Sequence[float]) -> float:
-        """Seconds to be expected of it, where each epoch takes so many; see `eta.work_left`."""
-        return max(0.0, work_left(shares, seconds, self.record.epochs) - (time.monotonic() - self.reported))
+    def left(self, expected: float) -> float:
+        """Seconds that are left of those that were expected of it when it reported its last epoch."""
+        return max(0.0, expected - (time.monotonic() - self.reported))
 
 
 class Tally:
@@ -135,13 +135,15 @@ class Tally:
         if not self._work_ended:
             return None
         seconds = [cost * self._seconds_ended / self._work_ended for cost in self._costs]
-        shares = survival(self._ended_after, [r.record.epochs for r in self._running.values()], self.epochs)
-        of_running = [running.left(shares, seconds) for running in self._running.values()]
-        of_resting = [work_left(shares, seconds, record.epochs) for record in self._resting.values()]
-        to_begin = [work_left(shares, seconds, None)] * (self.trials - self.trained - len(of_running) - len(of_resting))
+        running, resting = self._running.values(), [record.epochs for record in self._resting.values()]
+        done = [of.record.epochs for of in running]
+        shares = survival(self._ended_after, done, self.epochs)
+        expected = {epochs: work_left(shares, seconds, epochs) for epochs in {*done, *resting}}
+        begun = [*(of.left(expected[of.record.epochs]) for of in running), *(expected[epochs] for epochs in resting)]
+        to_begin = max(0, self.trials - self.trained - len(begun))
+        of_each = work_left(shares, seconds, None) if to_begin else 0.0
         # The last trials do not fill all places: the longest of them takes as long as it takes.
-        expected = [*of_running, *of_resting, *to_begin, 0.0]
-        return max(sum(expected) / self._concurrency, max(expected))
+        return max((sum(begun) + of_each * to_begin) / self._concurrency, of_each, *begun)
 
     def _add(self, record: TrialRecord) -> None:
         self._outcomes[record.outcome] += 1
