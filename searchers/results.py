@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,18 +116,20 @@ def remove_kept(folder: RunFolder) -> None:
         path.unlink(missing_ok=True)
 
 
-class PeriodicTables:
-    """Tells when the tables of a running search are to be written again: every so many seconds."""
+class NowAndThen:
+    """Does something every so many seconds, and less often where it takes more than a twentieth of the time."""
 
     def __init__(self, every: float = 15.0) -> None:
-        self._every, self._last = every, time.monotonic()
+        self._every, self._due = every, time.monotonic() + every
 
-    def due(self) -> bool:
-        """True once per period."""
-        if time.monotonic() - self._last < self._every:
-            return False
-        self._last = time.monotonic()
-        return True
+    def __call__(self, do: Callable[[], None]) -> None:
+        """Do it, where it is due."""
+        began = time.monotonic()
+        if began < self._due:
+            return
+        do()
+        ended = time.monotonic()
+        self._due = max(began + self._every, ended + 19 * (ended - began))
 
 
 def _row(record: TrialRecord) -> dict[str, Any]:

@@ -190,15 +190,14 @@ def _searcher(config: SearchConfig, problem: Problem, parts: Split, *, classes: 
 
 def _filing(config: SearchConfig, folder: RunFolder, store: TrialStore) -> Callable[[], None]:
     """Writes the tables anew now and then, and removes weights that nobody will ask for."""
-    tables = results.PeriodicTables()
+    now_and_then = results.NowAndThen()
 
-    def ended() -> None:
-        if tables.due():
-            records = store.records()
-            results.write_tables(folder, records)
-            results.prune_weights(folder, records, config.keep_weights, config.objective)
+    def write() -> None:
+        records = store.records()
+        results.write_tables(folder, records)
+        results.prune_weights(folder, records, config.keep_weights, config.objective)
 
-    return ended
+    return functools.partial(now_and_then, write)
 
 
 def _problem(config: SearchConfig, *, epochs: int, cost: Callable[[Architecture], Complexity]) -> Problem:

@@ -201,15 +201,26 @@ class TestFront:
         assert {int(path.parent.name) for path in folder.path.glob("trials/*/model.pt")} == {6, 7}
 
 
-def test_tables_are_due_once_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
+@pytest.mark.parametrize(
+    ("takes", "done"),
+    [(0.0, [15, 30, 45, 60, 75]), (0.5, [15, 30, 46, 61, 77]), (2.0, [15, 55])],
+    ids=["quick", "within a twentieth", "slow"],
+)
+def test_what_is_done_now_and_then_takes_a_twentieth_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, takes: float, done: list[int]
+) -> None:
+    now, moments = [0.0], []
+
+    def do() -> None:
+        moments.append(now[0])
+        now[0] += takes
+
     monkeypatch.setattr(results.time, "monotonic", lambda: now[0])
-    tables = results.PeriodicTables(every=15)
-    due = []
-    for seconds in (0, 14, 1, 1, 14):
-        now[0] += seconds
-        due.append(tables.due())
-    assert due == [False, False, True, False, True]
+    now_and_then = results.NowAndThen(every=15)
+    while now[0] < 80:
+        now_and_then(do)
+        now[0] += 1
+    assert [int(moment) for moment in moments] == done
 
 
 def test_a_member_of_a_population_has_its_recipe_and_where_its_weights_are_from(folder: RunFolder) -> None:
