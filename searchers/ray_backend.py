@@ -96,7 +96,8 @@ def run(
                     failure_config=tune.FailureConfig(max_failures=retries),
                     stop=Enough(searcher),
                     callbacks=[
-                        LostWorkers(searcher, session.progress.note, retries, functools.partial(_verdict, folder))
+                        LostWorkers(searcher, session.progress.note, retries, functools.partial(_verdict, folder)),
+                        Forgetting(),
                     ],
                     verbose=0,
                 ),
@@ -269,6 +270,23 @@ class LostWorkers(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+class Forgetting(Callback):
+    """Empties trials that have ended: Tune keeps all of them to its end, each with 60 KB of what it was and reported.
+
+    They leave Tune's list too, but for one: where that is empty at the end, Tune reads a file instead.
+    """
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        ended = [trial for trial in trials if trial.is_finished()]
+        for trial in ended[:-1]:
+            trials.remove(trial)
+            fresh = {"config": {}, "run_metadata": type(trial.run_metadata)()}
+            for name, value in vars(trial).items():
+                if not isinstance(value, str | int):
+                    setattr(trial, name, fresh.get(name))
+            trial._state_json = ""  # what Tune would write of it at the end
 
 
 class Enough(Stopper):

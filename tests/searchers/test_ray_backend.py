@@ -260,6 +260,48 @@ class TestEnough:
         assert stopper.stop_all()
 
 
+class TestForgetting:
+    """What is left of Tune's trials after a step."""
+
+    def trial(self, status: str) -> Any:
+        """One of Tune's, which has reported as much as ours do."""
+        from ray.tune.experiment import Trial
+
+        architecture = {f"stage{i}": {"blocks": 2, "groups": 8, "window": {"ratio": 0.5}} for i in range(3)}
+        trial = Trial("train", stub=True, config={"number": 1, "architecture": architecture}, evaluated_params={"a": 1})
+        for epoch in (1, 2, 3):
+            numbers = {f"number{i}": float(i) for i in range(20)}
+            trial.update_last_result({"training_iteration": epoch, "config": trial.config, **numbers})
+        trial.set_status(status)
+        return trial
+
+    def test_ended_trials_are_emptied_and_leave_the_list_but_for_one(self) -> None:
+        """Of an empty list Tune would read a file at its end."""
+        from searchers import ray_backend
+
+        trials = [self.trial(status) for status in ("TERMINATED", "RUNNING", "ERROR", "PENDING", "TERMINATED")]
+        first, running, failed, waiting, last = trials
+        states = [trial.get_json_state() for trial in (running, waiting, last)]
+        ray_backend.Forgetting().on_step_end(1, trials)
+        assert trials == [running, waiting, last]
+        assert [trial.get_json_state() for trial in trials] == states
+        for trial, status in ((first, "TERMINATED"), (failed, "ERROR")):
+            assert (trial.status, trial.is_finished(), trial.num_failures) == (status, True, 0)
+            assert len(cloudpickle.dumps(trial.get_json_state())) < 1000 < 5000 < len(str(states[0]))
+            assert len(cloudpickle.dumps(trial)) < 3000 < 10_000 < len(cloudpickle.dumps(running))
+
+    def test_it_takes_what_has_ended_since(self) -> None:
+        from searchers import ray_backend
+
+        trials = [self.trial("TERMINATED"), self.trial("RUNNING")]
+        running = trials[1]
+        ray_backend.Forgetting().on_step_end(1, trials)
+        assert len(trials) == 2
+        running.set_status("TERMINATED")
+        ray_backend.Forgetting().on_step_end(2, trials)
+        assert trials == [running]
+
+
 @pytest.mark.slow
 class TestSearch:
     """On a running cluster, with trials that train nothing."""
