@@ -56,9 +56,13 @@ def to_frame(records: Sequence[TrialRecord]) -> DataFrame:
     """One row a trial: outcome, error, cost, knobs as `knob.<name>`, errors by epoch as JSON, reason."""
     import pandas as pd
 
-    rows = [_row(record) for record in records]
-    names = dict.fromkeys((*_COLUMNS, *(name for row in rows for name in row)))
-    columns = {name: [row.get(name) for row in rows] for name in names}
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    for number, record in enumerate(records):
+        row = _row(record)  # not kept: of a long search the rows would take far more memory than the columns
+        for name in row:
+            columns.setdefault(name, [None] * number)
+        for name, values in columns.items():
+            values.append(row.get(name))
     return pd.DataFrame({name: pd.Series(values, dtype=_dtype(name, values)) for name, values in columns.items()})
 
 

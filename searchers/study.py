@@ -7,13 +7,15 @@ A trial begins with one entry that says all there is to know of it, and ends wit
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -61,7 +63,11 @@ class TrialStore:
         self._storage = _open_journal(folder / JOURNAL)
         begin_study(self._storage, self._objectives)
         self._study = self._storage.get_study_id_from_name(STUDY)
-        self._ids = [trial._trial_id for trial in self._storage.get_all_trials(self._study, deepcopy=False)]
+        self._distributions: dict[tuple[Any, ...], dict[str, BaseDistribution]] = {}
+        trials = self._storage.get_all_trials(self._study, deepcopy=False)
+        self._ids = [trial._trial_id for trial in trials]
+        for trial in trials:
+            self._share(trial)
         _check_trials(folder, self._storage)
 
     def begin(self, values: Mapping[str, Value], facts: Mapping[str, Any]) -> TrialRecord:
@@ -175,7 +181,14 @@ class TrialStore:
     def _add(self, trial: FrozenTrial) -> TrialRecord:
         trial.set_user_attr(NUMBER, len(self._ids))
         self._ids.append(self._storage.create_new_trial(self._study, template_trial=trial))
-        return self.record(len(self._ids) - 1)
+        number = len(self._ids) - 1
+        self._share(self._trial(number))
+        return self.record(number)
+
+    def _share(self, trial: FrozenTrial) -> None:
+        """Keep equal distributions once: Optuna makes those of every trial anew."""
+        own = trial.distributions
+        trial.distributions = self._distributions.setdefault(tuple(own.items()), own)
 
     def _close(self, number: int, end: dict[str, Any], values: list[float] | None, state: TrialState) -> TrialRecord:
         """What is said of the end is one entry, which counts only once the trial is closed: a kill may come between."""
@@ -185,10 +198,22 @@ class TrialStore:
 
 
 class _SealedFile(JournalFileBackend):
-    """The journal file; every line that is written has its checksum."""
+    """The journal file; every line that is written has its checksum, and equal texts in memory are one."""
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        return (_interned(log) for log in super().read_logs(log_number_from))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         super().append_logs([{**log, journal.CHECKSUM: journal.checksum(log)} for log in logs])
+
+
+def _interned(value: Any) -> Any:
+    """Plain data with every text in it, names among them, as the one that is equal to it: all trials have the same."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _interned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_interned(item) for item in value]
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def read_records(folder: Path) -> list[TrialRecord]:
