@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from searchers import ray_cluster  # noqa: F401  # sets what Ray reads when it is imported
 
 # isort: split
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from searchers.objectives import ERROR, crowding, ranks
 from searchers.record import COMPLETED, PRUNED, TrialRecord
@@ -76,21 +77,11 @@ def _fresh(config: Scheduler, epochs: int, objectives: Sequence[str], measures: 
         assert measures is not None
         return ParetoAsha(config, epochs, objectives, measures)
     if isinstance(config, Asha):
-        return _asha(config.grace_epochs, config.reduction_factor, epochs)
-    first = [config.grace_epochs * config.reduction_factor**i for i in range(config.brackets)]
-    return _InTurn([_asha(math.ceil(grace), config.reduction_factor, epochs) for grace in first if grace < epochs])
-
-
-def _asha(grace: int, factor: float, epochs: int) -> ASHAScheduler:
-    return ASHAScheduler(
-        time_attr=_EPOCH,
-        metric=_ERROR,
-        mode="min",
-        max_t=epochs,
-        grace_period=grace,
-        reduction_factor=factor,
-        stop_last_trials=False,
-    )
+        return OrderedAsha(config, epochs)
+    factor = config.reduction_factor
+    first = [math.ceil(config.grace_epochs * factor**i) for i in range(config.brackets)]
+    brackets = [Asha(grace_epochs=grace, reduction_factor=factor) for grace in first if grace < epochs]
+    return _InTurn([OrderedAsha(bracket, epochs) for bracket in brackets])
 
 
 class _InTurn(FIFOScheduler):
@@ -100,21 +91,10 @@ class _InTurn(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._schedulers = schedulers
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._of(trial).on_trial_add(tune_controller, trial)
-
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision: str = self._of(trial).on_trial_result(tune_controller, trial, result)
+        scheduler = self._schedulers[trial.config["number"] % len(self._schedulers)]
+        decision: str = scheduler.on_trial_result(tune_controller, trial, result)
         return decision
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        self._of(trial).on_trial_complete(tune_controller, trial, result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        self._of(trial).on_trial_remove(tune_controller, trial)
-
-    def _of(self, trial: Any) -> Any:
-        return self._schedulers[trial.config["number"] % len(self._schedulers)]
 
 
 class _Median(MedianStoppingRule):
@@ -130,7 +110,8 @@ class _Median(MedianStoppingRule):
         )
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision: str = super().on_trial_result(tune_controller, trial, result)
+        looked_at = {name: result[name] for name in (_EPOCH, _ERROR) if name in result}  # all of which is kept
+        decision: str = super().on_trial_result(tune_controller, trial, looked_at)
         self._stopped_trials.discard(trial)  # a trial of an earlier process went as far as it did
         return decision
 
@@ -139,6 +120,38 @@ class _Median(MedianStoppingRule):
 
     def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
         return str(TrialScheduler.CONTINUE)
+
+
+class OrderedAsha(FIFOScheduler):
+    """ASHA for one objective (Li et al., MLSys 2020), with the decisions of Ray's own.
+
+    Of each rung it keeps the errors in order: Ray's sorts them all for every trial that reaches the rung.
+    """
+
+    def __init__(self, config: Asha, epochs: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._share = 1 - 1 / config.reduction_factor
+        self._rungs: dict[int, list[float]] = {rung: [] for rung in rungs(config, epochs)}
+        self._reached: dict[int, set[str]] = {rung: set() for rung in self._rungs}
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        rung = max((rung for rung in self._rungs if rung <= result.get(_EPOCH, 0)), default=None)
+        if rung is None or trial.trial_id in self._reached[rung] or math.isnan(result[_ERROR]):
+            return str(TrialScheduler.CONTINUE)
+        rewards, reward = self._rungs[rung], -result[_ERROR]
+        stops = bool(rewards) and reward < _quantile(rewards, self._share)
+        bisect.insort(rewards, reward)
+        self._reached[rung].add(trial.trial_id)
+        return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
+
+
+def _quantile(ordered_values: Sequence[float], share: float) -> float:
+    """What NumPy calls the linear one, to the digit."""
+    position = share * (len(ordered_values) - 1)
+    below = int(position)
+    left, right = ordered_values[below], ordered_values[min(below + 1, len(ordered_values) - 1)]
+    between = position - below
+    return right - (right - left) * (1 - between) if between >= 0.5 else left + (right - left) * between
 
 
 class ParetoAsha(FIFOScheduler):

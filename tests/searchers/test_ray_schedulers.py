@@ -93,6 +93,31 @@ class TestAsha:
         assert self.decision(ended(COMPLETED, COMPLETED), 0.9, epoch=3) == STOP
         assert decide(make(Asha(grace_epochs=3), EPOCHS, ended(COMPLETED)), 9, {1: 0.9, 2: 0.9}) == [GO, GO]
 
+    @pytest.mark.parametrize(("factor", "grace"), [(2, 1), (3, 1), (2.5, 2), (4, 3)])
+    def test_it_decides_as_rays_own(self, factor: float, grace: int) -> None:
+        """Which compares a trial with all errors of the rung, sorted anew; equal ones, and trials that skip epochs."""
+        from ray.tune.schedulers import ASHAScheduler
+
+        names = {"time_attr": "epoch", "metric": "validation_error", "mode": "min"}
+        rays: Any = ASHAScheduler(
+            max_t=20, grace_period=grace, reduction_factor=factor, stop_last_trials=False, **names
+        )  # type: ignore[arg-type]
+        made, rng = make(Asha(grace_epochs=grace, reduction_factor=factor), 20), random.Random(0)
+        decisions = set()
+        for number in range(300):
+            first = rng.choice((1, 1, 1, 5))
+            digits = rng.choice((1, 6))
+            errors = {epoch: round(rng.random() / epoch, digits) for epoch in range(first, 20)}
+            found = decide(made, number, errors)
+            assert found == decide(rays, number, errors)
+            decisions.update(found)
+        assert decisions == {GO, STOP}
+
+    def test_no_number_decides_nothing(self) -> None:
+        made = make(Asha(), EPOCHS, ended(COMPLETED, COMPLETED))
+        assert decide(made, 7, {1: math.nan}) == [GO]
+        assert decide(made, 8, {1: 0.16}) == [STOP]
+
     def test_what_failed_or_was_not_trained_is_no_measure(self) -> None:
         assert self.decision(ended(FAILED, REFUSED, DUPLICATE, RUNNING), 0.9) == GO
 
@@ -131,16 +156,6 @@ class TestHyperband:
             decisions.append([decide(made, n, {e: rng.random() for e in (1, 2, 3)}) for n in range(12)])
         assert decisions[0] == decisions[1] == decisions[2]
         assert {STOP, GO} == {decision for of_trial in decisions[0] for decision in of_trial}
-
-    def test_a_trial_that_ended_is_forgotten_by_its_own_bracket(self) -> None:
-        made = self.made()
-        for number in (0, 1):
-            decide(made, number, {1: 0.5})
-        made.on_trial_complete(None, trial(0), {"epoch": 9, "validation_error": 0.5})
-        made.on_trial_remove(None, trial(1))
-        for number in (0, 1):
-            with pytest.raises(KeyError):
-                made.on_trial_remove(None, trial(number))
 
 
 class TestMedian:
