@@ -11,6 +11,7 @@ improved for long: what it knows is then about a place that it has searched out.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,8 @@ PAIRS = 8
 """Vectors at two changes from each parent."""
 REMEMBERED = 256
 """Vectors whose neighbours are kept in memory."""
+BELIEVED = 256
+"""Trials in training, the latest ones, that the model counts with."""
 REFIT = 1.15
 """Growth of the observations from one choice of the kernel to the next."""
 
@@ -107,7 +110,12 @@ class _Starts(Trials):
         super().__init__(objectives)
         self._patience = patience
         self._places: dict[int, tuple[bool, int, float, int]] = {}
-        self._first = self._best = 0
+        self._states: list[tuple[int, int]] = []
+
+    @property
+    def _first(self) -> int:
+        """Position of the first result since the last start."""
+        return self._states[-1][0] if self._states else 0
 
     @property
     def latest(self) -> list[int]:
@@ -121,20 +129,20 @@ class _Starts(Trials):
 
     def _compare(self, record: TrialRecord) -> None:
         self._places[record.number] = place(record)
-        if record.number == self.results[-1]:
-            self._go_on(len(self.results) - 1)
-        else:  # it came late, and moves all starts after it
-            self._first = self._best = 0
-            for position in range(len(self.results)):
-                self._go_on(position)
+        position = bisect.bisect_left(self.results, record.number)
+        del self._states[position:]  # where it came late, it moves all starts after it
+        for later in range(position, len(self.results)):
+            self._states.append(self._after(later))
 
-    def _go_on(self, position: int) -> None:
-        """After the result at a position, the best one is that, or a start is due, or neither."""
-        here, best = (self._places[self.results[i]] for i in (position, self._best))
-        if position == self._first or here < best:
-            self._best = position
-        elif position - self._best >= self._patience:
-            self._first = self._best = position + 1
+    def _after(self, position: int) -> tuple[int, int]:
+        """Positions of the first result since the last start and of the best one, after the result at a position.
+
+        That is the best one, or a start is due, or neither.
+        """
+        first, best = self._states[-1] if self._states else (0, 0)
+        if position == first or self._places[self.results[position]] < self._places[self.results[best]]:
+            return first, position
+        return (position + 1, position + 1) if position - best >= self._patience else (first, best)
 
 
 class _Model:
@@ -171,7 +179,7 @@ class _Model:
         between = self._encoding.distances(rows, rows)
         process = GaussianProcess(kernel, between, targets)
         best = float(process.predict(between)[0].min())
-        running = [record.values for record in _latest(history) if record.outcome == RUNNING]
+        running = [record.values for record in _latest(history) if record.outcome == RUNNING][-BELIEVED:]
         if running:
             there = self._encoding.rows(running)
             expected, _ = process.predict(self._encoding.distances(there, rows))

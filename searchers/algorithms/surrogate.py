@@ -20,6 +20,8 @@ LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Distances over which the correlation falls to 1/e."""
 NOISES = (1e-3, 1e-2, 1e-1, 0.3)
 """Variances of the noise, in units of the signal's."""
+_NOWHERE = 2.0
+"""In place of the position of an inactive knob: as far from every position as two of them can be, or farther."""
 
 
 class Encoding:
@@ -45,15 +47,11 @@ class Encoding:
 
     def distances(self, a: Any, b: Any) -> Any:
         """(n, m) distances between the rows of a (n, knobs) and b (m, knobs)."""
+        a, b = (np.nan_to_num(rows, nan=_NOWHERE) for rows in (a, b))
         total = np.zeros((len(a), len(b)))
         for i, in_order in enumerate(self._ordered):
-            x, y = a[:, i, None], b[None, :, i]
-            differ = (x != y) & ~(np.isnan(x) & np.isnan(y))
-            if in_order:
-                gap = np.nan_to_num(np.abs(x - y), nan=1.0)
-                total += np.where(differ, 0.5 + 0.5 * gap, 0.0)
-            else:
-                total += differ
+            gap = np.abs(a[:, i, None] - b[None, :, i])
+            total += (0.5 + 0.5 * np.minimum(gap, 1.0)) * (gap > 0) if in_order else gap > 0
         return total
 
     def _position(self, i: int, value: Value) -> float:
