@@ -9,21 +9,18 @@ space `windowed` with made-up errors; all but Ray is there. Every contender has 
 from __future__ import annotations
 
 import argparse
-import heapq
 import multiprocessing
 import resource
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import contenders
-from overhead import EPOCHS, error_after, numbers, windowed
-from simulator import STOP, Scheduler, Trial
+from overhead import EPOCHS, numbers, windowed
+from simulated_ray import SimulatedRay, Spent, median_ms, median_processor_ms
 from summary import write
 
 from search_spaces.budget import Budget
@@ -100,37 +97,17 @@ def run(contender: str, sizes: Sequence[int], workers: int) -> list[Row]:
         return _Search(contender, max(sizes), workers, Path(folder)).rows(sizes)
 
 
-@dataclass(frozen=True)
-class _Spent:
-    """Time that something took."""
-
-    seconds: float = 0.0
-    """Of real time."""
-    processor: float = 0.0
-    """Seconds in which the processor worked for this process."""
-
-    @classmethod
-    def until_here(cls) -> _Spent:
-        return cls(time.perf_counter(), time.process_time())
-
-    def __add__(self, other: _Spent) -> _Spent:
-        return _Spent(self.seconds + other.seconds, self.processor + other.processor)
-
-    def __sub__(self, other: _Spent) -> _Spent:
-        return _Spent(self.seconds - other.seconds, self.processor - other.processor)
-
-
 class _Search:
     """A session, and what takes the place of Ray."""
 
     def __init__(self, contender: str, trials: int, workers: int, folder: Path) -> None:
         self._contender, self._workers, self._folder = contender, workers, folder
-        self._problem = Problem(space=windowed(), epochs=EPOCHS)
-        self._counting, self._measuring = _Spent(), list[_Spent]()
+        problem = Problem(space=windowed(), epochs=EPOCHS)
+        self._counting = Spent()
         self._session = Session(
-            problem=self._problem,
-            store=TrialStore(folder, self._problem.space),
-            searcher=contenders.propose(contender, self._problem),
+            problem=problem,
+            store=TrialStore(folder, problem.space),
+            searcher=contenders.propose(contender, problem),
             seed=0,
             budget=Budget(),
             tracker=Nothing(),
@@ -140,82 +117,38 @@ class _Search:
             begin=lambda number, architecture: None,
             progress=_Silent(),
         )
-        self._scheduler: Scheduler | None = contenders.scheduler(contender, self._problem, self._session.history)
-        self._events: list[tuple[float, int, Trial]] = []
-        self._clock = 0.0
-        self._proposing: list[_Spent] = []
-        self._recording: dict[int, _Spent] = {}
-        self._ended: list[int] = []
+        scheduler = contenders.scheduler(contender, problem, self._session.history)
+        self._ray = SimulatedRay(self._session, scheduler, workers)
 
     def rows(self, sizes: Sequence[int]) -> list[Row]:
         found: list[Row] = []
-        while not self._session.done:
-            while len(self._events) < self._workers and self._propose():
-                if len(self._proposing) in sizes:
-                    found.append(self._row())
-            self._clock, number, trial = heapq.heappop(self._events)
-            began = _Spent.until_here()
-            self._report(trial)
-            self._recording[number] = self._recording.get(number, _Spent()) + _Spent.until_here() - began
+        measuring: list[Spent] = []
+        for trials in self._ray.begun():
+            measuring.append(self._counting)
+            self._counting = Spent()
+            if trials in sizes:
+                found.append(self._row(trials, measuring[-WINDOW:]))
         return found
 
     def _measure(self, architecture: Architecture) -> Complexity:
-        began = _Spent.until_here()
+        began = Spent.until_here()
         found = measure(architecture, resolution=32, classes=10)
-        self._counting += _Spent.until_here() - began
+        self._counting += Spent.until_here() - began
         return found
 
-    def _propose(self) -> bool:
-        """Give a free worker a trial, where one is due."""
-        self._counting, began = _Spent(), _Spent.until_here()
-        assignment = self._session.propose()
-        if assignment is None:
-            return False
-        self._proposing.append(_Spent.until_here() - began - self._counting)
-        self._measuring.append(self._counting)
-        trial = Trial(
-            trial_id=str(assignment.number),
-            config={"number": assignment.number, "architecture": assignment.architecture.to_dict()},
-            row=assignment.number,
-        )
-        if self._scheduler is not None:
-            self._scheduler.on_trial_add(None, trial)
-        self._train(trial)
-        return True
-
-    def _train(self, trial: Trial) -> None:
-        """Until its next epoch, which takes as long as the network is large."""
-        duration = self._session.history[trial.number].facts["macs"]
-        heapq.heappush(self._events, (self._clock + duration, trial.number, trial))
-
-    def _report(self, trial: Trial) -> None:
-        """An epoch, as Ray would tell the session of it."""
-        trial.reports += 1
-        error = error_after(self._session.history[trial.number].values, trial.reports)
-        self._session.on_epoch(trial.number, {"epoch": trial.reports, "validation_error": error})
-        if self._scheduler is not None:
-            result = {"epoch": trial.reports, "training_iteration": trial.reports, "validation_error": error}
-            stopped = self._scheduler.on_trial_result(None, trial, result) == STOP
-        else:
-            stopped = False
-        if stopped or trial.reports == EPOCHS:
-            self._session.on_end(trial.number)
-            self._ended.append(trial.number)
-        else:
-            self._train(trial)
-
-    def _row(self) -> Row:
-        proposing, measuring = self._proposing[-WINDOW:], self._measuring[-WINDOW:]
-        recording = [self._recording[number] for number in self._ended[-WINDOW:]] or [_Spent()]
+    def _row(self, trials: int, measuring: Sequence[Spent]) -> Row:
+        whole = zip(self._ray.proposing[-WINDOW:], measuring, strict=True)
+        proposing = [proposed - measured for proposed, measured in whole]
+        recording = self._ray.recording(WINDOW)
         return Row(
             contender=self._contender,
             workers=self._workers,
-            trials=len(self._proposing),
-            propose_ms=_median(proposing),
-            measure_ms=_median(measuring),
-            record_ms=_median(recording),
+            trials=trials,
+            propose_ms=median_ms(proposing),
+            measure_ms=median_ms(measuring),
+            record_ms=median_ms(recording),
             highest_ms=round(1000 * max(spent.seconds for spent in proposing), 2),
-            processor_ms=round(1000 * sum(map(_processor, (proposing, recording))), 2),
+            processor_ms=round(median_processor_ms(proposing) + median_processor_ms(recording), 2),
             peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1),
             journal_mib=round((self._folder / JOURNAL).stat().st_size / 2**20, 2),
             stopped=sum(record.outcome == PRUNED for record in self._session.history),
@@ -236,14 +169,6 @@ class _Silent:
     def note(self, line: str) -> None: ...
 
     def close(self) -> None: ...
-
-
-def _median(times: Sequence[_Spent]) -> float:
-    return round(1000 * statistics.median(spent.seconds for spent in times), 2)
-
-
-def _processor(times: Sequence[_Spent]) -> float:
-    return statistics.median(spent.processor for spent in times)
 
 
 if __name__ == "__main__":
