@@ -160,6 +160,7 @@ def _from_run(
 
 def _trial(record: TrialRecord, records: Sequence[TrialRecord], about: Mapping[str, Any]) -> Candidate:
     recipe = {} if record.recipe is None else {"recipe": schedule(records, record.number)}
+    about = {**about, "where": record.where} if record.where else about
     return Candidate(
         name=f"trial-{record.number:04d}",
         architecture=Architecture.from_dict(record.facts["architecture"]),

@@ -43,6 +43,8 @@ def _exportable(candidate: Candidate, run: Path, about: Any, description: Any) -
     if (own := candidate.origin.get("recipe")) is not None:
         recipe["by_epoch"] = own
     no_weights = "the search kept none of it, because it was stopped early or is not among its best (keep_weights)"
+    if (where := candidate.origin.get("where")) and not trial_folder(run, number).is_dir():
+        no_weights = f"another search of the study trained it: they are in {where}, if it kept them"
     if (width := recipe.get("width")) is not None:
         no_weights = f"the search trained a network with {width:g} of its channels (trial.width)"
     resolution, data = about["resolution"], dataset(about)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from search_spaces.budget import Budget
 from search_spaces.space import SearchSpace
 from searchers import objectives
+from searchers.population import PopulationBasedTraining
 from searchers.prefilter import Prefilter
 from searchers.schedulers import Scheduler, check_objectives
 from searchers.searcher import Searcher
+from searchers.stores import Journal, Store
 from searchers.tracking.tracker import TrackerConfig
 from searchers.warm_sources import check_sources
 from searchers.watchdog import TrialLimits
@@ -144,6 +146,7 @@ class SearchConfig:
     """How many of the best trials keep their weights."""
     report: bool
     """Whether report.html is written at the end."""
+    store: Store = field(default_factory=Journal)
     plain: Mapping[str, Any] = field(default_factory=dict)
     """The same configuration as plain data, for config.yaml."""
 
@@ -152,6 +155,8 @@ class SearchConfig:
         object.__setattr__(self, "objective", objectives.check(self.objective))
         object.__setattr__(self, "limits", objectives.check_limits(self.limits))
         check_objectives(self.scheduler, self.objective)
+        if isinstance(self.scheduler, PopulationBasedTraining) and not isinstance(self.store, Journal):
+            raise ValueError("scheduler=pbt compares members of one search; with a study of several take store=journal")
         if not isinstance(self.trial_limits, TrialLimits):
             fields = validation.exact_keys("trial_limits", self.trial_limits, (), ("timeout", "memory"))
             object.__setattr__(self, "trial_limits", TrialLimits(**fields))
@@ -205,5 +210,6 @@ _KINDS: Mapping[str, Any] = {
     "resources": Resources,
     "backend": RayBackend,
     "tracker": "open",
+    "store": "check",
 }
 """The class of each group's object, or a method of those that anyone may write."""

@@ -19,6 +19,8 @@ TRAINED = (COMPLETED, PRUNED, FAILED)
 """Outcomes that count towards the number of trials asked for; a duplicate or a refused proposal costs no training."""
 REACH = "reach"
 """The fact that says how many groups back each stage of a trained network reads, see `seqconv.reach`."""
+DRIVER = "driver"
+"""The fact that says which of the searches on one study has a trial: its name, and where its run folder is."""
 FOUND = (*MEASURED, REACH)
 """Facts of an architecture that its trial finds out: a duplicate has them from there."""
 
@@ -77,6 +79,17 @@ class TrialRecord:
     def fingerprint(self) -> str | None:
         """Name of its canonical architecture, where its values decode to one."""
         return self.facts.get("fingerprint")
+
+    @property
+    def where(self) -> str | None:
+        """Machine and run folder where its files are, where several searches work on one study."""
+        return self.facts[DRIVER]["where"] if DRIVER in self.facts else None
+
+    @property
+    def key(self) -> str:
+        """What no two trials are trained for: an architecture, or the recipe of one member of a population."""
+        fingerprint = self.fingerprint or ""
+        return fingerprint if self.recipe is None else f"{fingerprint} {self.number}"
 
     @property
     def settled(self) -> bool:

@@ -147,6 +147,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     if record.recipe is not None:
         row |= {"parent": record.parent, "begun": record.begun}
         row |= {f"recipe.{name}": value for name, value in record.recipe.items()}
+    row |= {"where": record.where} if record.where else {}
     return row | {f"knob.{name}": value for name, value in record.values.items()}
 
 

@@ -75,8 +75,10 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
     for line in (*given.lines, *opening.unused_population(config.searcher, _trials(config))):
         say(line)
     identity = _identity(config, data, parts, trial)
-    path, exists = run_folder.choose(config.run, config.resume, identity)
-    run_folder.check_identity(path, identity)
+    config.store.check(identity)
+    belongs = {**identity, "store": config.store.where}
+    path, exists = run_folder.choose(config.run, config.resume, belongs)
+    run_folder.check_identity(path, belongs)
     from searchers import ray_backend, ray_cluster, ray_shared
 
     epochs = fidelity.fidelities(trial, parts, epochs=trial.epochs)
@@ -90,7 +92,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
         **environment.describe(share.cluster, data.source),
         "of_each_trial": {"cpus": share.cpu, "gpus": share.gpu},
     }
-    folder.open(identity, {"config": config.plain, "environment": about})
+    folder.open(belongs, {"config": config.plain, "environment": about})
     say(f"run: {path} ({'going on' if exists else 'new'}), {share.concurrency} trials at a time on {share.cluster}")
     validated = len(parts.validation_labels)
     say(f"trial: {fidelity.describe(epochs, width=trial.width, validated=validated, side=data.resolution)}")
@@ -100,7 +102,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
     population = config.scheduler if isinstance(config.scheduler, PopulationBasedTraining) else None
     if population is not None:
         work["keep"] = compared
-    store = TrialStore(folder.path, config.search_space, config.objective)
+    store = config.store.open(folder, config.search_space, config.objective, identity, say)
     before = store.records()
     for line in opening.outside_budget(before, config.budget):
         say(line)
@@ -153,6 +155,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
             )
     finally:
         progress.close()
+        store.close()
     with _mendable(folder):
         return _conclude(config, folder, session, console, remarks)
 
@@ -222,7 +225,7 @@ def _conclude(
     config: SearchConfig, folder: RunFolder, session: Session, console: Console, remarks: Remarks | None
 ) -> int:
     """Write the results, print the best and what to do next; returns the exit code."""
-    records = session.store.records()
+    records = list(session.history)
     results.write_tables(folder, records)
     best = results.write_best(folder, records)
     if len(config.objective) > 1:

@@ -3,7 +3,7 @@
     run.yaml            what makes the search this one: space, data, training, seed; checked on resume
     config.yaml         the resolved configuration of the last command
     environment.yaml    versions, device, commit
-    study.journal       the store, see searchers.study
+    study.journal       the store, see searchers.study; a copy of it where that is in a database
     trials.csv/.parquet one row a trial
     trials/0007/        architecture.yaml, metrics.csv, log.txt, checkpoint.pt, model.pt
     best/, pareto/0007/ architecture.yaml and result.yaml of the best trial, of the front of several objectives
@@ -33,7 +33,9 @@ from seqconv.serialization import read_yaml, to_yaml
 RUN_FILE = "run.yaml"
 SCHEMA = "seqconv.run"
 VERSION = 1
-_OLDER: Mapping[str, Any] = {"objective": [ERROR], "limits": {}}
+IN_JOURNAL = "journal"
+"""What run.yaml says of a store that is in the folder."""
+_OLDER: Mapping[str, Any] = {"objective": [ERROR], "limits": {}, "store": IN_JOURNAL}
 """What searches of earlier releases did, whose folders do not say it."""
 _KIND = Kind(name="search", setting="run", file=RUN_FILE, schema=SCHEMA, version=VERSION)
 

@@ -34,15 +34,21 @@ SCHEMA = "seqconv.study"
 VERSION = 1
 END, NUMBER = "end", "number"
 """Facts that the store adds: what is said of the end, and which trial it is, should a line before it be lost."""
+SCHEMA_FACT = "schema"
+"""The fact of a study that says which release wrote it."""
 STUDY = "search"
-"""Name of the study in Optuna."""
-_SCHEMA, _NAMELESS = "schema", "constraints"
+"""Name of the study of a journal in Optuna."""
+_NAMELESS = "constraints"
 STATES = {
     COMPLETED: TrialState.COMPLETE,
     PRUNED: TrialState.PRUNED,
     FAILED: TrialState.FAIL,
     REFUSED: TrialState.PRUNED,
 }
+
+
+class StoreLost(OSError):
+    """The store is out of reach; what it has been told is safe there."""
 
 
 class TrialStore:
@@ -57,18 +63,26 @@ class TrialStore:
         ValueError: a journal that is damaged, or of a newer release.
     """
 
+    salt: tuple[int, ...] = ()
+    """Numbers that make the random numbers of this process others than those of another driver of the same study."""
+
     def __init__(self, folder: Path, space: SearchSpace, objectives: Sequence[str] = (ERROR,)) -> None:
+        storage = open_journal(folder / JOURNAL)
+        self._attach(storage, STUDY, space, objectives)
+        _check_trials(folder, storage)
+
+    def _attach(self, storage: BaseStorage, name: str, space: SearchSpace, objectives: Sequence[str]) -> None:
+        """Begin the study where it is not there."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._storage, self._name = storage, name
         self._knobs, self._objectives = space.knobs, tuple(objectives)
-        self._storage = _open_journal(folder / JOURNAL)
-        begin_study(self._storage, self._objectives)
-        self._study = self._storage.get_study_id_from_name(STUDY)
+        begin_study(storage, self._objectives, name)
+        self._study = storage.get_study_id_from_name(name)
         self._distributions: dict[tuple[Any, ...], dict[str, BaseDistribution]] = {}
-        trials = self._storage.get_all_trials(self._study, deepcopy=False)
+        trials = storage.get_all_trials(self._study, deepcopy=False)
         self._ids = [trial._trial_id for trial in trials]
         for trial in trials:
             self._share(trial)
-        _check_trials(folder, self._storage)
 
     def begin(self, values: Mapping[str, Value], facts: Mapping[str, Any]) -> TrialRecord:
         """Open a trial, which is to be trained."""
@@ -148,14 +162,25 @@ class TrialStore:
 
     def record(self, number: int) -> TrialRecord:
         """One trial."""
-        return _record(self._trial(number))
+        return record_of(self._trial(number))
 
     def records(self) -> list[TrialRecord]:
         """All trials, by number."""
-        return [_record(trial) for trial in self._storage.get_all_trials(self._study, deepcopy=False)]
+        return [record_of(trial) for trial in self._storage.get_all_trials(self._study, deepcopy=False)]
+
+    def news(self) -> list[TrialRecord]:
+        """Trials that may have changed since the last call, by number: of a journal none, which nobody else writes."""
+        return []
+
+    def owns(self, record: TrialRecord) -> bool:
+        """Whether an open trial is this process's to go on with."""
+        return True
+
+    def close(self) -> None:
+        """The search has ended here."""
 
     def _load(self) -> optuna.Study:
-        return optuna.load_study(study_name=STUDY, storage=self._storage)
+        return optuna.load_study(study_name=self._name, storage=self._storage)
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._storage.get_trial(self._ids[number])
@@ -239,21 +264,21 @@ def records_of(storage: BaseStorage) -> list[TrialRecord]:
         return []
     study = optuna.load_study(study_name=STUDY, storage=storage)
     check_version(study.user_attrs)
-    return [_record(trial) for trial in study.get_trials(deepcopy=False)]
+    return [record_of(trial) for trial in study.get_trials(deepcopy=False)]
 
 
-def begin_study(storage: BaseStorage, objectives: Sequence[str]) -> None:
+def begin_study(storage: BaseStorage, objectives: Sequence[str], name: str = STUDY) -> None:
     """Write what stands before the first trial, where it is not there.
 
     Raises:
         ValueError: it was written by a newer release.
     """
     study = optuna.create_study(
-        storage=storage, study_name=STUDY, directions=["minimize"] * len(objectives), load_if_exists=True
+        storage=storage, study_name=name, directions=["minimize"] * len(objectives), load_if_exists=True
     )
     check_version(study.user_attrs)
-    if _SCHEMA not in study.user_attrs:
-        study.set_user_attr(_SCHEMA, {"schema": SCHEMA, "version": VERSION})
+    if SCHEMA_FACT not in study.user_attrs:
+        study.set_user_attr(SCHEMA_FACT, {"schema": SCHEMA, "version": VERSION})
     if study.metric_names is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -267,8 +292,8 @@ def check_version(facts: Mapping[str, Any]) -> None:
         NewerVersion: as its name says.
         ValueError: what is noted is of something else.
     """
-    if _SCHEMA in facts:
-        check_schema(JOURNAL, facts[_SCHEMA], SCHEMA, VERSION)
+    if SCHEMA_FACT in facts:
+        check_schema(JOURNAL, facts[SCHEMA_FACT], SCHEMA, VERSION)
 
 
 def _records(path: Path, storage: JournalStorage) -> list[TrialRecord]:
@@ -287,8 +312,12 @@ def _check_trials(folder: Path, storage: JournalStorage) -> None:
         raise _damaged(path, ValueError(f"it ends before trial {min(beyond)}, which has a folder"))
 
 
-def _open_journal(path: Path) -> JournalStorage:
-    """The journal for writing. The caller holds the run's lock: what a killed writer left behind is ours to clear."""
+def open_journal(path: Path) -> JournalStorage:
+    """The journal for writing. The caller holds the run's lock: what a killed writer left behind is ours to clear.
+
+    Raises:
+        ValueError: a damaged journal.
+    """
     for lock in path.parent.glob(f"{path.name}.lock*"):
         lock.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -342,7 +371,12 @@ def _split_end(facts: Mapping[str, Any], outcome: str) -> tuple[dict[str, Any], 
     return known, {"reason": facts.get("reason", ""), "outcome": outcome}
 
 
-def _record(trial: FrozenTrial) -> TrialRecord:
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """A trial of Optuna's as ours.
+
+    Raises:
+        LookupError: it lacks what the store writes of every trial.
+    """
     facts = dict(trial.user_attrs)
     end = facts.pop(END, {})
     if (number := facts.pop(NUMBER, trial.number)) != trial.number:

@@ -26,6 +26,7 @@ RAY = (
 OPTUNA = (
     "searchers/study.py",
     "searchers/replay.py",
+    *(f"searchers/{name}.py" for name in ("shared_study", "study_copy", "patience")),
     "searchers/distributions.py",
     *(f"searchers/algorithms/{name}.py" for name in ("optuna_mirror", "tpe", "gp", "nsga")),
     "reporting/importance.py",

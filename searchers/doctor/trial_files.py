@@ -11,7 +11,7 @@ import torch
 from searchers.doctor.description import Description
 from searchers.doctor.finding import Aside, Finding, by_moving, first_line
 from searchers.doctor.witness import metrics
-from searchers.record import COMPLETED, DUPLICATE, PRUNED, REFUSED, RUNNING, TRAINED, TrialRecord
+from searchers.record import COMPLETED, DRIVER, DUPLICATE, PRUNED, REFUSED, RUNNING, TRAINED, TrialRecord
 from searchers.run_folder import trial_folder
 from seqconv import Architecture, read_architecture, write_architecture
 from seqconv.networks.build import build
@@ -31,7 +31,8 @@ def look(folder: Path, records: Sequence[TrialRecord], description: Description,
         running: whether the search goes on meanwhile, so that trials begin and epochs end.
     """
     for record in records:
-        if record.fingerprint and record.outcome not in (DUPLICATE, REFUSED):
+        elsewhere = DRIVER in record.facts and not trial_folder(folder, record.number).is_dir()
+        if record.fingerprint and record.outcome not in (DUPLICATE, REFUSED) and not elsewhere:
             yield from _of_trial(folder, record, description, running=running)
     if not running:
         yield from _orphans(folder, len(records))

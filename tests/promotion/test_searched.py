@@ -9,6 +9,7 @@ import pytest
 
 from promotion.exportable import Dataset, Result
 from promotion.searched import searched
+from searchers.record import DRIVER
 from seqconv.serialization import read_yaml, to_yaml
 from tests.promotion.exports import RECIPE, SPACE, search
 from tests.searchers.fakes import begin, drawn, finish, store
@@ -50,6 +51,22 @@ def test_a_trial_whose_weights_were_not_kept(run: Path, trial: int) -> None:
     (found,) = searched(run, trial, "params")
     assert found.weights is None
     assert found.no_weights.startswith("the search kept none of it, because it was stopped early or ")
+
+
+def test_weights_that_another_search_of_the_study_has(run: Path) -> None:
+    here, there = (f"gpu{n}:{folder}" for n, folder in enumerate((run, "/runs/b")))
+    opened = store(run, of=SPACE)
+    for where in (here, there):
+        finish(
+            opened,
+            opened.begin(drawn(8, SPACE), {**opened.record(0).facts, DRIVER: {"name": "a", "where": where}}),
+            0.5,
+        )
+    (run / "trials" / "0007").mkdir()
+    (own,), (other,) = (searched(run, number, "params") for number in (7, 8))
+    assert own.no_weights.startswith("the search kept none of it")
+    assert other.no_weights == f"another search of the study trained it: they are in {there}, if it kept them"
+    assert other.origin == {"search": "run", "trial": 8}
 
 
 def test_weights_of_a_narrow_network_are_not_those_of_what_was_searched(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from searchers.assignment import Assignment
 from searchers.record import RUNNING, TrialRecord
-from searchers.session import Assignment, Session
+from searchers.session import Session
 from tests.searchers.fakes import choices, error_of, session
 
 ONE_ARCHITECTURE = choices(window=[3, 4, "dense"])

@@ -12,8 +12,10 @@ import pytest
 from search_spaces.budget import Budget
 from searchers.algorithms.random import RandomSearch
 from searchers.config import RayBackend, Resources, SearchConfig
+from searchers.population import PopulationBasedTraining
 from searchers.prefilter import Prefilter
 from searchers.schedulers import Asha, Hyperband, Median, NoScheduler
+from searchers.stores import Postgresql
 from searchers.tracking.tracker import NoTracker
 from tests.searchers.fakes import space
 from training.datasets import Digits
@@ -55,6 +57,7 @@ GROUPS = (
     "resources",
     "backend",
     "tracker",
+    "store",
 )
 A_FOLDER = "the path of a folder, such as runs/NAME or ./2024"
 
@@ -123,6 +126,17 @@ def test_a_scheduler_that_does_not_fit_the_objectives(scheduler: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [None, {"root": "data"}, "digits"], ids=str)
+def test_a_population_is_of_one_driver() -> None:
+    recipe = {"dropout": {"type": "float", "low": 0.0, "high": 0.5}}
+    population = PopulationBasedTraining(recipe=recipe)
+    assert replace(VALID, scheduler=population).scheduler == population
+    with pytest.raises(ValueError) as error:
+        replace(VALID, scheduler=population, store=Postgresql(study="tiny", url="postgresql://search@db/nas"))
+    assert str(error.value) == (
+        "scheduler=pbt compares members of one search; with a study of several take store=journal"
+    )
+
+
 @pytest.mark.parametrize("name", GROUPS)
 def test_a_group_that_holds_something_else(name: str, value: Any) -> None:
     assert refusal(partial(replace, VALID), **{name: value}) == (

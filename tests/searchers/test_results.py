@@ -81,6 +81,12 @@ def test_a_row_a_trial(folder: RunFolder) -> None:
     assert (rows[5]["error"], rows[5]["errors"]) == (None, "{}")
 
 
+def test_where_the_files_of_a_shared_study_are() -> None:
+    shared = record(0, COMPLETED, 0.5, driver={"name": "a", "where": "gpu1:/runs/a"})
+    assert [row["where"] for row in plain(results.to_frame([shared, RECORDS[5]]))] == ["gpu1:/runs/a", None]
+    assert "where" not in results.to_frame(RECORDS).columns
+
+
 @pytest.mark.parametrize(
     "records", [[], [record(0, FAILED, reason="x")], [record(0, REFUSED, values={}), record(1, REFUSED)], RECORDS],
     ids=["none", "failed", "refused", "mixed"],

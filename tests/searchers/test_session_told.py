@@ -128,7 +128,7 @@ def test_after_every_trial_that_was_trained_its_owner_is_called(tmp_path: Path) 
 def test_the_seconds_of_a_trial_and_those_before_it_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first epoch says how long it took; what came before was waiting for a worker, and measuring."""
     now = [100.0]
-    monkeypatch.setattr(searchers.session.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(searchers.telling.time, "monotonic", lambda: now[0])
     search = session(tmp_path)
     number = proposed(search).number
     for epoch, (later, seconds) in enumerate(((5.0, 3.5), (3.0, 3.0)), start=1):
@@ -147,7 +147,7 @@ def test_the_seconds_of_a_trial_and_those_before_it_trained(tmp_path: Path, monk
 
 def test_the_seconds_that_tracking_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(searchers.session.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(searchers.telling.time, "perf_counter", lambda: now[0])
 
     class Slow(Nothing):
         def start(self, number: int, config: Mapping[str, Any]) -> None:
@@ -156,8 +156,7 @@ def test_the_seconds_that_tracking_took(tmp_path: Path, monkeypatch: pytest.Monk
         def log(self, number: int, metrics: Mapping[str, Any]) -> None:
             now[0] += 0.25
 
-    search = session(tmp_path)
-    search.tracker = Slow()
+    search = session(tmp_path, tracker=Slow())
     number = proposed(search).number
     for epoch in (1, 2):
         now[0] += 10.0

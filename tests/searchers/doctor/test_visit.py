@@ -16,7 +16,7 @@ import doctor as entry
 from searchers.doctor.request import DoctorRequest
 from searchers.doctor.visit import visit
 from searchers.owned_folder import in_use
-from searchers.record import COMPLETED, RUNNING
+from searchers.record import COMPLETED, DRIVER, RUNNING
 from searchers.run_folder import RunFolder
 from searchers.study import JOURNAL, TrialStore, read_records
 from seqconv import read_architecture
@@ -202,6 +202,16 @@ def test_tables_that_are_older_than_the_journal(run: Path, doctor: Doctor) -> No
     ]
     assert doctor(repair=True)[0] == 0
     assert not any("trials." in line for line in said(doctor()[1]))
+
+
+def test_files_that_another_search_of_the_study_has(tmp_path: Path, doctor: Doctor) -> None:
+    about = {"dataset": "digits", DRIVER: {"name": "a", "where": "gpu1:/runs/a"}}
+    run = runs.ended(tmp_path / "shared", about=about)
+    shutil.rmtree(run / "trials/0003")
+    assert doctor(folder=run)[0] == 0
+    (run / "trials/0004/model.pt").unlink()
+    (run / "trials/0004/architecture.yaml").unlink()
+    assert said(doctor(folder=run)[1]) == ["damaged: trials/0004/architecture.yaml: is missing"]
 
 
 def test_files_of_another_trial(run: Path, doctor: Doctor) -> None:
