@@ -22,6 +22,7 @@ from searchers import ray_cluster  # sets what Ray reads when it is imported
 # isort: split
 from ray import tune
 from ray.tune import Callback, Stopper, TuneError
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from searchers import ray_schedulers, run_folder, watchdog
@@ -37,6 +38,8 @@ from training.device import release_memory
 
 _NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What the system says of a disk that takes nothing more: every other trial would meet the same."""
+_NAMES_IT = ("trial_id", "trainable_name", "custom_trial_name", "status")
+"""What Tune may ask of a trial that has ended."""
 
 
 def run(
@@ -278,15 +281,17 @@ class Forgetting(Callback):
     They leave Tune's list too, but for one: where that is empty at the end, Tune reads a file instead.
     """
 
+    def __init__(self) -> None:
+        self._nothing = Trial("nothing", stub=True).run_metadata
+
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         ended = [trial for trial in trials if trial.is_finished()]
         for trial in ended[:-1]:
             trials.remove(trial)
-            fresh = {"config": {}, "run_metadata": type(trial.run_metadata)()}
-            for name, value in vars(trial).items():
-                if not isinstance(value, str | int):
-                    setattr(trial, name, fresh.get(name))
-            trial._state_json = ""  # what Tune would write of it at the end
+            left = {name: getattr(trial, name) for name in _NAMES_IT}
+            vars(trial).clear()
+            # The last is what Tune would write of it to a file.
+            vars(trial).update(left, config={}, run_metadata=self._nothing, _state_json="")
 
 
 class Enough(Stopper):

@@ -28,7 +28,7 @@ from searchers.record import RUNNING, TrialRecord
 from searchers.redaction import redacted_text
 from searchers.run_folder import RunFolder
 from searchers.schedulers import rungs
-from searchers.searcher import REMEMBERED, Problem, Propose
+from searchers.searcher import Problem, Propose
 from searchers.session import Session
 from searchers.study import TrialStore
 from searchers.warm_sources import read_sources
@@ -38,6 +38,8 @@ from training import checkpoint, fidelity
 from training.data import ImageData, Split, split
 from training.trial import TrialConfig
 
+COSTS = 1000
+"""Architectures whose cost is kept in memory: one is asked for again soon after it was measured, or hardly ever."""
 Remarks = Callable[[Path, list[TrialRecord]], list[str]]
 """Lines for the user about a search that is done: (run folder, trials) -> lines."""
 
@@ -68,7 +70,7 @@ def run_search(config: SearchConfig, *, train_trial: TrainTrial | None = None, r
     fidelity.check_resolution(trial, data.resolution, examples)
     check_budget(config.search_space, config.budget, **measured)
     parts = split(data, validation=data.proxy.validation, share=trial.share, validation_limit=trial.validation_limit)
-    cost = functools.lru_cache(REMEMBERED)(functools.partial(measure, resolution=data.resolution, classes=data.classes))
+    cost = functools.lru_cache(COSTS)(functools.partial(measure, resolution=data.resolution, classes=data.classes))
     problem = _problem(config, epochs=trial.epochs, cost=cost)
     given = read_sources(config.warm_start, problem, top=config.warm_start_top)
     searcher = warm(_searcher(config, problem, parts, classes=data.classes), problem, given.vectors)

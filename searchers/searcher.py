@@ -42,14 +42,14 @@ class Problem:
 
     def __post_init__(self) -> None:
         @functools.lru_cache(maxsize=REMEMBERED)
-        def judge(items: tuple[tuple[str, Value], ...]) -> str | None:
+        def judge(names: tuple[str, ...], values: tuple[Value, ...]) -> str | None:
             try:
-                architecture = self.space.decode(dict(items))
+                architecture = self.space.decode(dict(zip(names, values, strict=True)))
             except ValueError:
                 return None
             return None if self.refusal(architecture) else architecture.fingerprint()
 
-        object.__setattr__(self, "candidate", lambda values: judge(tuple(values.items())))
+        object.__setattr__(self, "candidate", lambda values: judge(tuple(values), tuple(values.values())))
 
 
 class Searcher(Protocol):

@@ -8,6 +8,7 @@ The trials that have ended were simulated (see `long_search`); the command is se
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ class Row:
 
     ended: int
     begun_s: float
+    processor_s: float
     epoch_s: float
 
 
@@ -46,17 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for ended in given.trials:
             run = Path(folder, str(ended))
             long_search.search(ended, workers=2, run=run)
-            begun, epoch = resume(run)
-            rows.append(Row(ended=ended, begun_s=begun, epoch_s=epoch))
+            rows.append(resume(run, ended))
             print(rows[-1], flush=True)
     write(given.out, rows)
 
 
-def resume(run: Path) -> tuple[float, float]:
-    """Seconds from the command until it begins a trial, and until that has trained an epoch; it is interrupted then.
+def resume(run: Path, ended: int) -> Row:
+    """Until the command begins a trial, on the clock and in processor time, and until that has trained an epoch.
 
     Args:
-        run: folder of a search.
+        run: folder of a search; the command is interrupted then.
+        ended: how many of its trials have ended.
     """
     before = len(list((run / "trials").iterdir()))
     settings = [*long_search.SETTINGS, f"run={run}", f"trials={before + 10}", "concurrency=2"]
@@ -64,12 +66,18 @@ def resume(run: Path) -> tuple[float, float]:
     with subprocess.Popen([sys.executable, "search.py", *settings], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         while len(folders := sorted((run / "trials").iterdir())) == before:
             _wait(process, started)
-        begun = time.monotonic() - started
+        begun, processor = time.monotonic() - started, _processor(process)
         while not any((folder / "metrics.csv").exists() for folder in folders[before:]):
             _wait(process, started)
         epoch = time.monotonic() - started
         process.send_signal(signal.SIGINT)
-    return round(begun, 1), round(epoch, 1)
+    return Row(ended=ended, begun_s=round(begun, 1), processor_s=round(processor, 1), epoch_s=round(epoch, 1))
+
+
+def _processor(process: subprocess.Popen[bytes]) -> float:
+    """Seconds that the processor has worked for a process."""
+    numbers_of_it = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, numbers_of_it[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait(process: subprocess.Popen[bytes], started: float) -> None:

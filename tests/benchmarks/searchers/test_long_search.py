@@ -23,7 +23,7 @@ def test_a_row_now_and_then_and_a_folder_that_a_search_goes_on_in(tmp_path: Path
     first, second = search(8, **settings)
     assert (first.trials, second.trials, first.workers) == (4, 8, 3)
     assert 0 < first.hours < second.hours
-    assert 0 < first.driver_s < second.driver_s
+    assert 0 < first.driver_s <= second.driver_s
     assert min(second.propose_ms, second.record_ms, second.resident_mib, second.journal_mib) > 0
     assert [row.trials for row in search(12, **settings)] == [4]
     records = read_records(run)
