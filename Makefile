@@ -20,10 +20,11 @@ help:
 search: $(STAMP)
 	$(PY) search.py search_space=windowed $(ARGS)
 
-# The slow ones start commands that use all cores, one after the other; exit code 5: there are none.
+# The slow ones start commands that use all cores, but wait for one another most of the time: two files at a time.
+# Exit code 5: there are none.
 test: $(STAMP)
 	$(PY) -m pytest -m "not slow" -n auto --maxprocesses 8 --dist loadfile $(TEST_ARGS) || [ $$? -eq 5 ]
-	$(PY) -m pytest -m slow $(TEST_ARGS) || [ $$? -eq 5 ]
+	$(PY) -m pytest -m slow -n 2 --dist loadfile --durations=25 $(TEST_ARGS) || [ $$? -eq 5 ]
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
