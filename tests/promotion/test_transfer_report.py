@@ -1,6 +1,7 @@
 """The table and the lines of rank transfer."""
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,11 +73,10 @@ def test_a_failure_leaves_the_table_that_was_there(tmp_path: Path, monkeypatch: 
     write_csv(FOUND, tmp_path / "transfer.csv")
     before = (tmp_path / "transfer.csv").read_bytes()
 
-    def full(_: object, path: Path, **__: object) -> None:
-        path.write_text("earlier,")
+    def full(descriptor: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space left"):
         write_csv(FOUND, tmp_path / "transfer.csv")
     assert (tmp_path / "transfer.csv").read_bytes() == before

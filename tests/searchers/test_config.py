@@ -116,16 +116,6 @@ def test_bad_objectives_and_limits(fields: dict[str, Any], message: str) -> None
     assert refusal(partial(replace, VALID), **fields) == message
 
 
-@pytest.mark.parametrize("scheduler", [Hyperband(), Median()], ids=lambda scheduler: scheduler.name)
-def test_a_scheduler_that_does_not_fit_the_objectives(scheduler: Any) -> None:
-    assert refusal(partial(replace, VALID), scheduler=scheduler, objective=["error", "macs"]) == (
-        f"scheduler={scheduler.name} compares errors alone; with objective=['error', 'macs'] take asha or none"
-    )
-    assert replace(VALID, scheduler=scheduler).scheduler == scheduler
-    assert replace(VALID, scheduler=Asha(), objective=["error", "macs"]).scheduler == Asha()
-
-
-@pytest.mark.parametrize("value", [None, {"root": "data"}, "digits"], ids=str)
 def test_a_population_is_of_one_driver() -> None:
     recipe = {"dropout": {"type": "float", "low": 0.0, "high": 0.5}}
     population = PopulationBasedTraining(recipe=recipe)
@@ -137,6 +127,16 @@ def test_a_population_is_of_one_driver() -> None:
     )
 
 
+@pytest.mark.parametrize("scheduler", [Hyperband(), Median()], ids=lambda scheduler: scheduler.name)
+def test_a_scheduler_that_does_not_fit_the_objectives(scheduler: Any) -> None:
+    assert refusal(partial(replace, VALID), scheduler=scheduler, objective=["error", "macs"]) == (
+        f"scheduler={scheduler.name} compares errors alone; with objective=['error', 'macs'] take asha or none"
+    )
+    assert replace(VALID, scheduler=scheduler).scheduler == scheduler
+    assert replace(VALID, scheduler=Asha(), objective=["error", "macs"]).scheduler == Asha()
+
+
+@pytest.mark.parametrize("value", [None, {"root": "data"}, "digits"], ids=str)
 @pytest.mark.parametrize("name", GROUPS)
 def test_a_group_that_holds_something_else(name: str, value: Any) -> None:
     assert refusal(partial(replace, VALID), **{name: value}) == (
