@@ -34,14 +34,14 @@ from seqconv import validation
 EVERY = 1000
 """Trials from one row to the next."""
 EPOCH_SECONDS = 2e-6
-"""Of an epoch, for each multiply-add of the network: about a minute for a middling one."""
+"""Of an epoch, for each multiply-add of the network: about a minute for one of middling size."""
 SETTINGS = ("dataset=digits", "trial.epochs=9", "tracker=none")
 """Of search.py, for little else than the search itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """After so many trials have begun. README.md explains the columns."""
+    """After so many trials have begun. experiments/scale/README.md explains the columns."""
 
     trials: int
     workers: int

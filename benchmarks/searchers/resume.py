@@ -29,7 +29,7 @@ WITHIN = 600
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A search. README.md explains the columns."""
+    """A search. experiments/scale/README.md explains the columns."""
 
     ended: int
     begun_s: float
@@ -60,14 +60,14 @@ def resume(run: Path, ended: int) -> Row:
         run: folder of a search; the command is interrupted then.
         ended: how many of its trials have ended.
     """
-    before = len(list((run / "trials").iterdir()))
-    settings = [*long_search.SETTINGS, f"run={run}", f"trials={before + 10}", "concurrency=2"]
+    before = set((run / "trials").iterdir())
+    settings = [*long_search.SETTINGS, f"run={run}", f"trials={len(before) + 10}", "concurrency=2"]
     started = time.monotonic()
     with subprocess.Popen([sys.executable, "search.py", *settings], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        while len(folders := sorted((run / "trials").iterdir())) == before:
+        while not (new := set((run / "trials").iterdir()) - before):
             _wait(process, started)
         begun, processor = time.monotonic() - started, _processor(process)
-        while not any((folder / "metrics.csv").exists() for folder in folders[before:]):
+        while not any((folder / "metrics.csv").exists() for folder in new):
             _wait(process, started)
         epoch = time.monotonic() - started
         process.send_signal(signal.SIGINT)
