@@ -46,8 +46,8 @@ _COLUMNS = {
     "architecture": "str",
 }
 """Columns that every table has, with their types; the knobs follow."""
-_OF_MEMBERS = {"parent": "Int64", "begun": "Int64"}
-"""Columns of a population, whose recipes follow."""
+OF_MEMBERS = {"parent": "Int64", "begun": "Int64", "replaces": "Int64"}
+"""Columns of a population, whose recipes follow as `recipe.<setting>`."""
 _COSTS = ("params", "macs", "paper_flops", "activation_bytes", "serial_depth", "unread_groups")
 _OF_THE_BEST = ("dataset", "fingerprint", *_COSTS, *MEASURED, "seconds", "violations")
 
@@ -145,7 +145,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
     row["violations"] = json.dumps(record.facts["violations"]) if "violations" in record.facts else None
     row["architecture"] = None if plan is None else Architecture.from_dict(plan).describe()
     if record.recipe is not None:
-        row |= {"parent": record.parent, "begun": record.begun}
+        row |= {name: record.facts.get(name) for name in OF_MEMBERS}
         row |= {f"recipe.{name}": value for name, value in record.recipe.items()}
     row |= {"where": record.where} if record.where else {}
     return row | {f"knob.{name}": value for name, value in record.values.items()}
@@ -155,4 +155,4 @@ def _dtype(name: str, values: Sequence[Any]) -> Any:
     """The type of a column; text where values of a knob have several, such as the windows 4 and dense."""
     kinds = {type(value) for value in values if value is not None}
     of_knob = {frozenset({int}): "Int64", frozenset({bool}): "boolean"}.get(frozenset(kinds))
-    return _COLUMNS.get(name) or _OF_MEMBERS.get(name) or of_knob or ("float64" if kinds <= {int, float} else "str")
+    return _COLUMNS.get(name) or OF_MEMBERS.get(name) or of_knob or ("float64" if kinds <= {int, float} else "str")

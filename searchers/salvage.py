@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from searchers.record import RUNNING, TrialRecord
+from searchers.results import OF_MEMBERS
 from searchers.run_folder import trial_folder
 from seqconv import read_architecture
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_KNOB = "knob."
+_KNOB, _RECIPE = "knob.", "recipe."
 _OWN = ("trial", "outcome", "error", "epochs", "errors", "architecture")
 """Columns that a record has in other words."""
 
@@ -71,7 +72,9 @@ def _record(row: dict[str, Any], problems: list[str]) -> TrialRecord | None:
 
 def _parsed(row: dict[str, Any]) -> TrialRecord:
     number = int(row["trial"])
-    facts = {key: value for key, value in row.items() if key not in _OWN and not key.startswith(_KNOB)}
+    facts = {key: value for key, value in row.items() if key not in _OWN and not key.startswith((_KNOB, _RECIPE))}
+    if recipe := {key.removeprefix(_RECIPE): value for key, value in row.items() if key.startswith(_RECIPE)}:
+        facts |= {"recipe": recipe, **{name: int(row[name]) for name in OF_MEMBERS if name in row}}
     return TrialRecord(
         number=number,
         outcome=row.get("outcome", RUNNING),

@@ -117,11 +117,16 @@ class _Trial:
     def find_epochs(self) -> None:
         """Errors of epochs that were reported, and of all of a trial that was completed."""
         witness, outcome = self._witness, self._outcome
-        reached = max([*self._errors, *witness.errors], default=0)
+        begun = self._facts.get("begun", 0)  # of a member of a population, which goes on from another trial
+        reached = max([*self._errors, *witness.errors], default=begun)
         if outcome == COMPLETED:
             reached = self._description.epochs or max([reached, *witness.metrics])
         elsewhere = {**witness.metrics, **witness.errors}
-        missing = [epoch for epoch in range(1, reached + 1) if epoch not in self._errors] if outcome != REFUSED else []
+        missing = (
+            [epoch for epoch in range(begun + 1, reached + 1) if epoch not in self._errors]
+            if outcome != REFUSED
+            else []
+        )
         if not missing:
             return
         known = [epoch for epoch in missing if epoch in elsewhere]

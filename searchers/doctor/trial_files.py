@@ -128,7 +128,7 @@ def _weights(own: Path, record: TrialRecord, description: Description) -> Findin
 
 def _metrics(own: Path, record: TrialRecord) -> Finding | None:
     path = own / METRICS_FILE
-    found = metrics(path)
+    found = metrics(path, record.begun)
     if found is None:
         if not record.errors and not path.is_file():
             return None  # failed before its first epoch

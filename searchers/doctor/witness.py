@@ -20,6 +20,7 @@ from search_spaces.space import checked_values
 from searchers.doctor.description import Description
 from searchers.objectives import MEASURED
 from searchers.record import DUPLICATE, REFUSED, RUNNING, TRAINED, TrialRecord
+from searchers.results import OF_MEMBERS
 from searchers.run_folder import trial_folder
 from searchers.salvage import records_of_table
 from searchers.tracking import ledger
@@ -151,11 +152,18 @@ class Witnesses:
             return {}
         cost = measure(architecture, resolution=about["resolution"], classes=about["classes"])
         plain = {"fingerprint": architecture.fingerprint(), "architecture": architecture.to_dict()}
-        return {**plain, **asdict(cost), "dataset": about["name"]}
+        row = self._table.get(number)
+        of_member = {name: row.facts[name] for name in ("recipe", *OF_MEMBERS) if name in row.facts} if row else {}
+        return {**plain, **asdict(cost), "dataset": about["name"], **of_member}
 
 
-def metrics(file: Path) -> dict[int, float] | None:
-    """Validation error by epoch in a metrics.csv, where every row of it can be read; None otherwise."""
+def metrics(file: Path, begun: int | None = None) -> dict[int, float] | None:
+    """Validation error by epoch in a metrics.csv, where every row of it can be read; None otherwise.
+
+    Args:
+        file: the table.
+        begun: the epoch before its first one; None where that is not known.
+    """
     try:
         with file.open(newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines, strict=True))
@@ -163,7 +171,8 @@ def metrics(file: Path) -> dict[int, float] | None:
             whole = all(None not in row and None not in row.values() for row in rows)
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return None
-    return found if rows and whole and sorted(found) == list(range(1, len(rows) + 1)) else None
+    first = min(found, default=1) if begun is None else begun + 1
+    return found if rows and whole and sorted(found) == list(range(first, first + len(rows))) else None
 
 
 def _errors_told(told: Told | None) -> dict[int, float]:

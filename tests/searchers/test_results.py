@@ -235,7 +235,7 @@ def test_a_member_of_a_population_has_its_recipe_and_where_its_weights_are_from(
     second = replace(second, errors={2: 0.3})
     rows = plain(results.to_frame([first, second]))
     assert [(row["parent"], row["begun"], row["recipe.learning_rate"]) for row in rows] == [
-        (None, 0, 0.1),
+        (None, None, 0.1),
         (0, 1, 0.08),
     ]
     results.write_best(folder, [first, second])

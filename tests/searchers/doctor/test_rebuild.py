@@ -16,10 +16,12 @@ from searchers import journal
 from searchers.doctor.description import Description, describe
 from searchers.doctor.rebuild import LOST, Rebuilt, rebuild
 from searchers.doctor.witness import Witnesses
+from searchers.population import PopulationBasedTraining
 from searchers.record import COMPLETED, DUPLICATE, FAILED, PRUNED, REFUSED, RUNNING, TrialRecord
 from searchers.study import JOURNAL, read_records
 from seqconv.architecture import NewerVersion
 from tests.searchers.doctor import runs
+from training import checkpoint
 
 OPEN = runs.OPEN
 Damage = Callable[[bytes], bytes]
@@ -296,3 +298,30 @@ def _of(line: bytes) -> int | None:
 
 def test_the_search_had_every_outcome(whole: Path) -> None:
     assert {record.outcome for record in read_records(whole)} == {COMPLETED, FAILED, PRUNED, RUNNING}
+
+
+def test_members_of_a_population_are_made_again(tmp_path: Path) -> None:
+    """Two epochs, after the first of which the worse half ends, and others go on from the better one."""
+    recipe = {"learning_rate": {"type": "float", "low": 0.01, "high": 1.0, "log": True}}
+    config = PopulationBasedTraining(recipe=recipe, quantile=0.5)
+    folder, search = runs.begun(tmp_path, population=config, trials=4)
+    while (assignment := search.propose()) is not None:
+        number, epochs = assignment.number, range(search.history[assignment.number].epochs + 1, runs.EPOCHS + 1)
+        rows = [{"epoch": epoch, "validation_error": 0.1 * (number + 1) / epoch, "seconds": 0.5} for epoch in epochs]
+        for done, row in enumerate(rows, start=1):
+            checkpoint.save_metrics(folder.trial(number), rows[:done])
+            search.on_epoch(number, row)
+            if search.rests_after(number, row["epoch"]):
+                break
+        search.on_end(number)
+    records = search.store.records()
+    runs.conclude(folder, records)
+    assert rebuilt(tmp_path).problems == []
+    children = [record.number for record in records if record.parent is not None]
+    assert len(children) == 2 and min(records[children[0]].errors) == 2
+    content = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    lost = [line for line in content if b'"begun"' in line]
+    assert len(lost) == 2
+    found = rebuilt(tmp_path, b"".join(line for line in content if line not in lost))
+    assert len(found.problems) == 2
+    assert_same(found.records, records)
