@@ -33,7 +33,7 @@ class PopulationBasedTraining:
     """
 
     recipe: Mapping[str, Any]
-    """For each setting that is searched a number knob, such as {type: float, low: 0.02, high: 0.5, log: true}."""
+    """A knob for each setting that is searched, such as {type: float, low: 0.02, high: 0.5, log: true}; None is not."""
     interval: int = 1
     """Epochs between two comparisons."""
     quantile: float = 0.25
@@ -179,10 +179,10 @@ def _share(count: int, quantile: float) -> int:
 
 def _knobs(recipe: Any) -> dict[str, Float]:
     where = "scheduler.recipe"
-    if not isinstance(recipe, Mapping) or not recipe:
+    if not isinstance(recipe, Mapping) or all(knob is None for knob in recipe.values()):
         raise ValueError(f"{where} must map some of {', '.join(RECIPE)} to knobs, got {recipe!r}")
     validation.exact_keys(where, recipe, (), RECIPE)
-    return {name: _knob(f"{where}.{name}", name, data) for name, data in recipe.items()}
+    return {name: _knob(f"{where}.{name}", name, data) for name, data in recipe.items() if data is not None}
 
 
 def _knob(where: str, setting: str, data: Any) -> Float:

@@ -36,8 +36,8 @@ class Begun(BaseException):
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Calls `main` as `python search.py ...` would, in an empty folder and without Ray."""
     share = SimpleNamespace(cluster="", concurrency=1, cpu=1, gpu=0)
-    for name in ("ray_backend", "ray_cluster"):
-        module = SimpleNamespace(connect=lambda *_, **__: share)
+    for name in ("ray_backend", "ray_cluster", "ray_shared"):
+        module = SimpleNamespace(connect=lambda *_, **__: share, check_shared=lambda *_: None)
         monkeypatch.setitem(sys.modules, f"searchers.{name}", module)
         monkeypatch.setattr(searchers, name, module, raising=False)
     monkeypatch.chdir(tmp_path)

@@ -82,6 +82,12 @@ def test_an_unknown_setting_is_named_with_those_that_there_are() -> None:
         population(recipe={"batch_size": RATE})
 
 
+def test_what_is_null_is_not_searched() -> None:
+    assert list(population(recipe={"learning_rate": RATE, "momentum": None}).knobs) == ["learning_rate"]
+    with pytest.raises(ValueError, match=r"scheduler\.recipe must map some of .* to knobs, got {'momentum': None}"):
+        population(recipe={"momentum": None})
+
+
 def test_recipes_are_drawn_within_their_bounds() -> None:
     recipes = [draw(population(), random.Random(seed)) for seed in range(200)]
     assert all(list(recipe) == ["learning_rate", "dropout"] for recipe in recipes)
