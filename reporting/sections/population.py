@@ -61,7 +61,7 @@ def _figure(run: Run, name: str, points: Sequence[Point]) -> Figure:
     logarithmic = min(values, default=0) > 0 and max(values) / min(values) > _DECADE
     made = figure(
         xaxis=epoch_axis("epoch", max((point["epoch"] for point in points), default=1)),
-        yaxis={"title": {"text": name}, "type": "log" if logarithmic else "linear"},
+        yaxis={"title": {"text": name}, "type": "log" if logarithmic else "linear", "exponentformat": "e"},
     )
     for outcome, (label, colour) in _KINDS.items():
         of = [point for point in points if point["outcome"] == outcome]
