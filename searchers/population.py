@@ -148,13 +148,15 @@ def lineage(records: Sequence[TrialRecord], number: int) -> list[TrialRecord]:
     return line
 
 
+def spans(records: Sequence[TrialRecord], number: int) -> list[tuple[TrialRecord, int]]:
+    """Its lineage, each trial with the last of its epochs that the weights went through."""
+    line = lineage(records, number)
+    return list(zip(line, [*(child.begun for child in line[1:]), line[-1].epochs], strict=True))
+
+
 def schedule(records: Sequence[TrialRecord], number: int) -> list[dict[str, Any]]:
     """The recipes by which the weights of a trial came about: `epochs`, first and last, and the settings."""
-    line = lineage(records, number)
-    ends = [*(child.begun for child in line[1:]), line[-1].epochs]
-    return [
-        {"epochs": [record.begun + 1, end], **(record.recipe or {})} for record, end in zip(line, ends, strict=True)
-    ]
+    return [{"epochs": [record.begun + 1, end], **(record.recipe or {})} for record, end in spans(records, number)]
 
 
 def describe(records: Sequence[TrialRecord], number: int) -> str:

@@ -82,13 +82,7 @@ def run(
                 trainable,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=ray_schedulers.make(
-                        scheduler,
-                        session.problem.epochs,
-                        session.history,
-                        objectives=session.problem.objectives,
-                        measures=lambda number: session.history[number].measures(),
-                    ),
+                    scheduler=ray_schedulers.of_session(scheduler, session),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,

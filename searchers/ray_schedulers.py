@@ -6,7 +6,7 @@ import bisect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from searchers import ray_cluster  # noqa: F401  # sets what Ray reads when it is imported
 
@@ -16,6 +16,9 @@ from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialSchedule
 from searchers.objectives import ERROR, crowding, ranks
 from searchers.record import COMPLETED, PRUNED, TrialRecord
 from searchers.schedulers import Asha, Hyperband, Median, Scheduler, check_objectives, rungs
+
+if TYPE_CHECKING:
+    from searchers.session import Session
 
 _EPOCH, _ERROR = "epoch", "validation_error"
 Measures = Callable[[int], dict[str, float]]
@@ -50,6 +53,17 @@ def make(
             for epoch, error in record.errors.items():
                 scheduler.on_trial_result(None, earlier, {_EPOCH: epoch, _ERROR: error})  # type: ignore[arg-type]
     return scheduler
+
+
+def of_session(config: Scheduler, session: Session) -> TrialScheduler:
+    """The same for a session: it has seen what had ended before, and asks the session what is known of a trial."""
+    return make(
+        config,
+        session.problem.epochs,
+        session.history,
+        objectives=session.problem.objectives,
+        measures=lambda number: session.history[number].measures(),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,12 +114,6 @@ def prune_weights(folder: RunFolder, records: list[TrialRecord], keep: int, obje
                 (folder.trial(record.number) / name).unlink(missing_ok=True)
 
 
-def remove_kept(folder: RunFolder) -> None:
-    """Delete the checkpoints that no other trial will go on from."""
-    for path in (folder.path / "trials").glob("*/checkpoint-*.pt"):
-        path.unlink(missing_ok=True)
-
-
 class NowAndThen:
     """Does something every so many seconds, and less often where it takes more than a twentieth of the time."""
 

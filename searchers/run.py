@@ -249,7 +249,7 @@ def _conclude(
     if not session.done:
         say(f"interrupted with {counts.get(RUNNING, 0)} trials open; go on with: {_same_command(folder.path)}")
         return INTERRUPTED
-    results.remove_kept(folder)
+    checkpoint.remove_kept(folder.path / "trials")
     if session.stopped and trained < config.trials:
         say(f"note: {session.stopped}")
     for line in remarks(folder.path, records) if remarks else ():

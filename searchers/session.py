@@ -131,9 +131,7 @@ class Session:
             elif (values := self._proposal(blind=wasted >= RUT and wasted % 2 == 0)) is not None:
                 assignment = self._ask(values)
             else:
-                self.stopped = (
-                    f"no new architecture within the budget is left in the space{nearest(self.history, self.limits)}"
-                )
+                self._exhausted("is left in the space")
                 break
             if assignment is not None:
                 self.running[assignment.number] = time.monotonic()
@@ -268,9 +266,8 @@ class Session:
         self.progress.end(record)
         if self._training.get(key) == record.number:
             del self._training[key]
-            self._answer_waiting(
-                key, self.history[record.facts["duplicate_of"]] if record.outcome == DUPLICATE else record
-            )
+            original = self.history[record.facts["duplicate_of"]] if record.outcome == DUPLICATE else record
+            self._answer_waiting(key, original)
 
     def _answer_waiting(self, key: str, original: TrialRecord) -> None:
         for number in self._waiting.pop(key, []):

@@ -61,6 +61,12 @@ def kept(folder: Path, epoch: int) -> Path:
     return folder / f"checkpoint-{epoch:04d}.pt"
 
 
+def remove_kept(trials: Path) -> None:
+    """Delete what `keep` saved in the folders of all trials, of which `trials` is the parent."""
+    for path in trials.glob("*/checkpoint-*.pt"):
+        path.unlink(missing_ok=True)
+
+
 def load_kept(path: Path, identity: Mapping[str, Any], free: Collection[str]) -> Checkpoint:
     """The checkpoint of another trial, to go on from.
 

@@ -113,14 +113,7 @@ class _Simulation:
         self.rows: list[Row] = []
 
     def run(self, session: Session, *, scheduler: Any, **_: Any) -> None:
-        made = ray_schedulers.make(
-            scheduler,
-            session.problem.epochs,
-            session.history,
-            objectives=session.problem.objectives,
-            measures=lambda number: session.history[number].measures(),
-        )
-        ray = SimulatedRay(session, made, self._workers)
+        ray = SimulatedRay(session, ray_schedulers.of_session(scheduler, session), self._workers)
         for trials in ray.begun():
             if trials % EVERY == 0:
                 self.rows.append(self._row(trials, ray))

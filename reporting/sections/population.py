@@ -9,7 +9,7 @@ from reporting.data import frame
 from reporting.runs import Run
 from reporting.section import Figure, Note, Panel, Section
 from reporting.style import GREY, PALETTE, epoch_axis, faint, figure
-from searchers.population import describe, lineage
+from searchers.population import describe, spans
 from searchers.record import COMPLETED, PRUNED, RUNNING, TrialRecord, best_first
 
 _TEXT = (
@@ -68,10 +68,8 @@ def _figure(run: Run, name: str, points: Sequence[Point]) -> Figure:
         if of:
             _lines(made, of, name, label, colour, 1.3)
     if (best := _best(run)) is not None:
-        line = lineage(run.records, best.number)
-        ends = [*(child.begun for child in line[1:]), best.epochs]
-        own = [p for record, end in zip(line, ends, strict=True) for p in points if p["trial"] == record.number
-               and p["epoch"] <= end]  # fmt: skip
+        through = spans(run.records, best.number)
+        own = [p for record, end in through for p in points if p["trial"] == record.number and p["epoch"] <= end]
         _lines(made, own, name, f"best, trial {best.number}", PALETTE[1], 3, through=True)
     return made
 
@@ -85,8 +83,11 @@ def _lines(
     texts: list[str] = []
     for point, earlier in zip(points, [None, *points], strict=False):
         if earlier is not None and earlier["trial"] != point["trial"] and not through:
-            x, y, texts = [*x, None], [*y, None], [*texts, ""]
-        x, y = [*x, point["epoch"]], [*y, point[name]]
+            x.append(None)
+            y.append(None)
+            texts.append("")
+        x.append(point["epoch"])
+        y.append(point[name])
         error = point["validation_error"]
         texts.append(f"trial {point['trial']}" + ("" if error is None else f", error {100 * error:.2f} %"))
     made.add_scatter(

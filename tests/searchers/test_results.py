@@ -241,12 +241,3 @@ def test_a_member_of_a_population_has_its_recipe_and_where_its_weights_are_from(
     results.write_best(folder, [first, second])
     best = yaml.safe_load((folder.path / "best" / "result.yaml").read_text())
     assert best["recipe"] == [{"epochs": [1, 1], "learning_rate": 0.1}, {"epochs": [2, 2], "learning_rate": 0.08}]
-
-
-def test_what_others_could_have_gone_on_from_is_removed(folder: RunFolder) -> None:
-    names = ["checkpoint.pt", "checkpoint-0001.pt", "checkpoint-0012.pt", "model.pt"]
-    folder.trial(3).mkdir(parents=True)
-    for name in names:
-        (folder.trial(3) / name).touch()
-    results.remove_kept(folder)
-    assert {path.name for path in folder.trial(3).iterdir()} == {"checkpoint.pt", "model.pt"}

@@ -97,3 +97,13 @@ def test_weights_are_read_without_pickled_code(tmp_path: Path) -> None:
     checkpoint.save_weights(tmp_path, torch.nn.Linear(2, 3).state_dict())
     weights = torch.load(tmp_path / "model.pt", weights_only=True)
     assert {name: tuple(w.shape) for name, w in weights.items()} == {"weight": (3, 2), "bias": (3,)}
+
+
+def test_what_others_could_have_gone_on_from_is_removed(tmp_path: Path) -> None:
+    names = ["checkpoint.pt", "checkpoint-0001.pt", "checkpoint-0012.pt", "model.pt"]
+    trial = tmp_path / "trials" / "0003"
+    trial.mkdir(parents=True)
+    for name in names:
+        (trial / name).touch()
+    checkpoint.remove_kept(tmp_path / "trials")
+    assert {path.name for path in trial.iterdir()} == {"checkpoint.pt", "model.pt"}
