@@ -40,9 +40,9 @@ class Complexity:
     """Input groups, summed over the layers, that no step of their layer reads."""
     activation_bytes: int
     """Memory that each image of a batch keeps from the forward to the backward pass: in training mode and float32, with
-    the plans that would run, the distinct storages of all tensors that autograd saves. The image itself and what layers
-    hand on are among them where they are saved. Parameters, buffers and what a batch of any size needs once, such as
-    means and variances, are left out."""
+    the plans that would run on a GPU, the distinct storages of all tensors that autograd saves. The image itself and
+    what layers hand on are among them where they are saved. Parameters, buffers and what a batch of any size needs
+    once, such as means and variances, are left out."""
 
 
 def measure(

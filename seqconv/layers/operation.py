@@ -50,6 +50,8 @@ class Operation:
     """In which order the blocked plan computes the steps."""
     convolution: Convolution
     """Each step's own convolution: of all its sources in form plain, of its k reduced channels in a bottleneck."""
+    kernel_size: tuple[int, int]
+    """Height and width of that convolution."""
     bottleneck: bool
     activation: bool
 

@@ -8,6 +8,7 @@ whatever the pattern, so the weights of a narrower window are some columns of th
 from __future__ import annotations
 
 import functools
+from array import array
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,6 +48,17 @@ class Layout:
             slices.append(slice(start, stop))
             start = stop
         return tuple(slices)
+
+    @functools.cached_property
+    def reads(self) -> array[int]:
+        """Four numbers for each source of a step: step, first channel in [input, output], channels, packed column."""
+        numbers = array("q")
+        for step, row in enumerate(self.adjacency.sources):
+            place = self.steps[step].start
+            for column in map(self.column, row):
+                numbers.extend((step, self.channels(column).start, self.width(column), place))
+                place += self.width(column)
+        return numbers
 
     @functools.cached_property
     def known(self) -> dict[Block, tuple[Piece, ...]]:

@@ -22,6 +22,7 @@ from seqconv.adjacency import Adjacency
 from seqconv.aggregation import Pattern, Window, parse_pattern
 from seqconv.layers.blocked import blocked_streams
 from seqconv.layers.initialization import init_weight
+from seqconv.layers.native import native_streams, refusal
 from seqconv.layers.operation import Convolution, Operation, Parameters
 from seqconv.layers.packing import Layout
 from seqconv.layers.reference import reference_streams
@@ -31,7 +32,7 @@ from seqconv.layers.step_norm import StepNorm
 from seqconv.layers.streams import Streams
 
 FORMS = ("plain", "bottleneck")
-PLANS = ("auto", "reference", "blocked")
+PLANS = ("auto", "reference", "blocked", "native")
 OUTPUTS = ("act", "raw")
 
 
@@ -67,8 +68,9 @@ class SeqConv2d(nn.Module):
         dropout: probability that a source channel of a step is dropped, with a fresh mask in each step.
         zero_init: start with r_i = 0, so that a residual block that ends in this layer is the identity on `raw`.
         output: the stream that `forward` returns: "act", or "raw" for a network that normalises and activates itself.
-        plan: "reference" is Eq. 2 and 3 as written; "blocked" the fast one, which can be differentiated once; "auto"
-            takes blocked wherever it computes the same, which is everywhere but in training with dropout.
+        plan: "reference" is Eq. 2 and 3 as written; "blocked" a fast one, which can be differentiated once, as can
+            "native", C++ for float32 on a CPU (see `seqconv.layers.native`); "auto" takes native where it is to be had,
+            else blocked, but reference in training with dropout, which they cannot compute.
         panel: steps in a panel of the blocked plan; None lets a cost rule choose (see `seqconv.layers.schedule`).
 
     Raises:
@@ -113,8 +115,8 @@ class SeqConv2d(nn.Module):
         self.output = validation.one_of("output", output, OUTPUTS)
         self.plan = validation.one_of("plan", plan, PLANS)
         self.dropout = validation.number("dropout", dropout, low=0, high=0.99)
-        if plan == "blocked" and dropout > 0:
-            raise ValueError(f"plan blocked cannot drop channels afresh in each step, got dropout {dropout}: take auto")
+        if plan in ("blocked", "native") and dropout > 0:
+            raise ValueError(f"plan {plan} cannot drop channels afresh in each step, got dropout {dropout}: take auto")
         validation.boolean("norm", norm)
         self.activation = validation.boolean("activation", activation)
         self.zero_init = validation.boolean("zero_init", zero_init)
@@ -152,6 +154,7 @@ class SeqConv2d(nn.Module):
             layout=self.layout,
             panels=self.panels,
             convolution=Convolution(self.stride, self.padding, self.dilation, self.groups),
+            kernel_size=self.kernel_size,
             bottleneck=form == "bottleneck",
             activation=activation,
         )
@@ -219,6 +222,11 @@ class SeqConv2d(nn.Module):
         # The backward pass of torch's batch norm divides by the number of images.
         if self.plan == "reference" or dropout > 0 or x_NCHW.numel() == 0:
             return reference_streams(self.operation, parameters, x_NCHW, shortcut_NCHW, dropout=dropout)
+        reason = "" if self.plan == "blocked" else refusal(self.operation, parameters, x_NCHW, shortcut_NCHW)
+        if reason is None:
+            return native_streams(self.operation, parameters, x_NCHW, shortcut_NCHW, raw=raw)
+        if self.plan == "native" and not x_NCHW.is_meta:
+            raise ValueError(f"plan native cannot compute this: {reason}; take auto")
         return blocked_streams(self.operation, parameters, x_NCHW, shortcut_NCHW, raw=raw)
 
     def _adjacency(self, out_channels: int) -> Adjacency:

@@ -55,6 +55,17 @@ class StepNorm(NamedTuple):
         weight, bias, mean, var, training, momentum, eps = self
         return F.batch_norm(x_NCHW, mean, var, weight, bias, training, momentum, eps)
 
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation to normalise with; in training memory for those of the batch."""
+        if self.training:
+            return torch.empty_like(self.running_mean), torch.empty_like(self.running_var)
+        return self.running_mean, (self.running_var + self.eps).rsqrt()
+
+    def track(self, batch_mean: Tensor, batch_var: Tensor, values: int) -> None:
+        """Move the running statistics towards those of a batch with that many values of each channel."""
+        self.running_mean.lerp_(batch_mean, self.momentum)
+        self.running_var.lerp_(batch_var * (values / (values - 1)), self.momentum)
+
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same outside autograd: x normalised, and the mean and the inverse deviation that `backward` needs.
 
@@ -62,14 +73,13 @@ class StepNorm(NamedTuple):
             ValueError: one value per channel in training, as from `F.batch_norm`.
         """
         weight, bias, mean, var, training, momentum, eps = self
-        if training and x_NCHW.numel() == x_NCHW.shape[1]:
+        values = x_NCHW.numel() // x_NCHW.shape[1]
+        if training and values == 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {x_NCHW.shape}")
         if not (training and folded_norm.folds(x_NCHW, weight)):
             return torch.native_batch_norm(x_NCHW, weight, bias, mean, var, training, momentum, eps)
         batch_mean, batch_var = folded_norm.mean_and_variance(x_NCHW)
-        values = x_NCHW.numel() // x_NCHW.shape[1]
-        mean.lerp_(batch_mean, momentum)
-        var.lerp_(batch_var * (values / (values - 1)), momentum)
+        self.track(batch_mean, batch_var, values)
         normalised = torch.native_batch_norm(x_NCHW, weight, bias, batch_mean, batch_var, False, 0.0, eps)[0]
         return normalised, batch_mean, (batch_var + eps).rsqrt()
 

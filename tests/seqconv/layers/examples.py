@@ -113,6 +113,7 @@ def results(
     shortcut_NCHW: Tensor | None = None,
     *,
     used: str = "both",
+    whole: bool = False,
     computed_by: Callable[..., Streams] | None = None,
 ) -> dict[str, Tensor]:
     """Both streams, all gradients (of the inputs too) and all buffers after one pass forward and back.
@@ -122,6 +123,7 @@ def results(
         x_NCHW: the input.
         shortcut_NCHW: the shortcut.
         used: the streams that the gradients come from: "raw", "act", "both", or "forward" for what `forward` returns.
+        whole: the gradients that are given are whole numbers.
         computed_by: takes the layer and its inputs, and stands in for the layer's own computation.
     """
     layer.zero_grad()
@@ -135,6 +137,7 @@ def results(
         streams = computed_by(layer, *leaves.values())._asdict()
     chosen = list(streams) if used == "both" else [used]
     given = random_tensors(*[tuple(streams[name].shape) for name in chosen], seed=7, dtype=x_NCHW.dtype)
+    given = [d.round() if whole else d for d in given]
     total = torch.stack([(streams[name] * d).sum() for name, d in zip(chosen, given, strict=True)]).sum()
     total.backward()
     leaves |= dict(layer.named_parameters())

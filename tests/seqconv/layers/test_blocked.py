@@ -409,13 +409,20 @@ def kept_bytes(layer: SeqConv2d, *inputs: Tensor) -> int:
 def test_what_is_kept_for_the_backward_pass(form: str, inputs_worth: int, channels_last: bool) -> None:
     """The input, the output, and the values before each norm; whatever the pattern, in units of the input."""
     for pattern in ("1G", "dense", "regular", "log"):
-        layer = SeqConv2d(64, 64, group_width=8, pattern=pattern, norm=True, activation=True, **FORMS[form])
+        fields: dict[str, Any] = {
+            "pattern": pattern,
+            "norm": True,
+            "activation": True,
+            "plan": "blocked",
+            **FORMS[form],
+        }
+        layer = SeqConv2d(64, 64, group_width=8, **fields)
         x, shortcut = (
             t.float().requires_grad_()
             for t in inputs_of(layer, (8, 16, 16), with_shortcut=True, channels_last=channels_last)
         )
         unit = x.untyped_storage().nbytes()
-        blocked, reference = (kept_bytes(with_plan(layer, plan), x) / unit for plan in ("blocked", "reference"))
+        blocked, reference = (kept_bytes(one, x) / unit for one in (layer, with_plan(layer, "reference")))
         assert inputs_worth <= blocked <= inputs_worth + 0.01
         assert blocked < 0.51 * reference
         assert kept_bytes(layer, x, shortcut) / unit == blocked, "a shortcut is only added"
@@ -425,7 +432,7 @@ def test_what_is_kept_for_the_backward_pass(form: str, inputs_worth: int, channe
 
 
 def test_a_layer_that_only_convolves_keeps_its_input_and_its_output() -> None:
-    layer = SeqConv2d(64, 64, group_width=8)
+    layer = SeqConv2d(64, 64, group_width=8, plan="blocked")
     x = torch.rand(4, 64, 8, 8, requires_grad=True)
     assert kept_bytes(layer, x) == 2 * x.untyped_storage().nbytes()
 

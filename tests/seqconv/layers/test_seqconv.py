@@ -21,6 +21,7 @@ from seqconv.aggregation import Window
 from seqconv.layers import seqconv
 from seqconv.layers.schedule import cheapest_panel, schedule
 from seqconv.layers.seqconv import SeqConv2d
+from seqconv.native import library
 from tests.seqconv.layers.examples import (
     FORMS,
     SIZES,
@@ -35,6 +36,7 @@ from tests.seqconv.layers.examples import (
 )
 
 PLANS = ("reference", "blocked", "auto")
+FASTEST = "blocked" if library.unavailable() else "native"
 STEP = {"norm": True, "activation": True}
 
 
@@ -397,9 +399,9 @@ def test_dtype() -> None:
 @pytest.mark.parametrize(
     ("plan", "dropout", "training", "taken"),
     [
-        ("auto", 0.0, True, "blocked"),
+        ("auto", 0.0, True, FASTEST),
         ("auto", 0.5, True, "reference"),
-        ("auto", 0.5, False, "blocked"),
+        ("auto", 0.5, False, FASTEST),
         ("blocked", 0.0, True, "blocked"),
         ("reference", 0.0, True, "reference"),
         ("reference", 0.5, False, "reference"),
@@ -419,10 +421,10 @@ def test_the_plan_that_is_taken(
 
         return call
 
-    for name in ("blocked", "reference"):
+    for name in ("native", "blocked", "reference"):
         monkeypatch.setattr(seqconv, f"{name}_streams", recorded(name))
     layer = SeqConv2d(8, 8, group_width=4, dropout=dropout, plan=plan).train(training)
-    layer(torch.ones(1, 8, 3, 3))
+    layer(torch.ones(1, 8, 3, 16))
     assert calls == [taken]
 
 
@@ -575,7 +577,7 @@ SAME = ": a step reads inputs and outputs alike; got "
         ({"groups": 3, "form": "bottleneck"}, "groups must divide group_width 8, got 3"),
         ({"groups": 0}, "groups must be an integer at least 1, got 0"),
         ({"form": "B"}, "form must be one of plain, bottleneck, got 'B'"),
-        ({"plan": "fast"}, "plan must be one of auto, reference, blocked, got 'fast'"),
+        ({"plan": "fast"}, "plan must be one of auto, reference, blocked, native, got 'fast'"),
         ({"output": "both"}, "output must be one of act, raw, got 'both'"),
         ({"panel": 0}, "panel must be an integer at least 1, got 0"),
         ({"dropout": 1.0}, "dropout must be a number at least 0 and at most 0.99, got 1.0"),

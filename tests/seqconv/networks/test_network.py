@@ -273,6 +273,9 @@ def saved_bytes() -> Iterator[list[int]]:
 def test_recomputation_saves_memory(family: str, form: str) -> None:
     """At most the inputs of the parts are kept: raw and act of a block, act alone of a head or a downsampling layer."""
     model = build(architecture(Window(ratio=1.0), family=family, blocks=3, **FORMS[form]), classes=5).train()
+    for layer in model.modules():
+        if isinstance(layer, SeqConv2d):
+            layer.plan = "blocked"
     images, _ = batch(size=32)
     kept = {}
     for recompute in (False, True):

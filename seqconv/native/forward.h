@@ -1,0 +1,159 @@
+// The forward pass: step by step, each sweeping over the blocks of images.
+#pragma once
+
+#include "program.h"
+
+template <typename Work>
+static void each_block(const Layer& layer, const Sizes& sizes, const Work& work) {
+#pragma omp parallel for num_threads(layer.threads) schedule(static)
+    for (Index block = 0; block < sizes.blocks; block++) work(block);
+}
+
+// What a group of outputs gathers in one block, in all rows.
+static void gather(
+    const Gathering& group, const std::vector<Run>& runs, const float* packed, const Rows& from, const Kernel& kernel,
+    const Rows& to, Index to_channel, const Sizes& sizes, Index block, bool adds
+) {
+    if (adds && runs.empty()) return;
+    for (Index y = 0; y < sizes.height; y++)
+        convolve_row(
+            {&from, block, y, sizes.images, kernel}, runs.data(), runs.size(), {packed + group.weights, group.columns},
+            group.channels, to.at(block, y, to_channel), to.channel(), adds
+        );
+}
+
+// The k to k convolution behind a bottleneck, or its transpose.
+static void convolve_own(
+    const Layer& layer, Index step, const float* packed, const Rows& from, const Rows& to, Index to_channel,
+    const Sizes& sizes, Index block
+) {
+    const Kernel kernel = layer.kernel();
+    const Index width = layer.group_width / layer.subgroups;
+    for (Index y = 0; y < sizes.height; y++)
+        for (Index s = 0; s < layer.subgroups; s++) {
+            const Run run{s * width, width, 0};
+            convolve_row(
+                {&from, block, y, sizes.images, kernel}, &run, 1,
+                {packed + (step * layer.subgroups + s) * width * width * kernel.taps(), width}, width,
+                to.at(block, y, to_channel + s * width), to.channel(), false
+            );
+        }
+}
+
+struct Forward {
+    const Layer& layer;
+    const Tensors& tensors;
+    const Sizes sizes;
+    const std::vector<Gathering> steps;
+    const Norm inner, outer;
+    Rows sources, before, reduced, bottleneck, shortcut;
+    float *packed, *packed_own;
+    std::vector<Moments> moments;
+
+    Forward(const Layer& layer, const Tensors& tensors, Arena& arena)
+        : layer(layer), tensors(tensors), sizes(layer.sizes()), steps(forward_program(layer)),
+          inner(tensors.inner.norm()), outer(tensors.outer.norm()) {
+        const auto rows = [&](Index channels, Index pad) {
+            return rows_of(arena.take(floats_of(sizes, channels, pad)), sizes, channels, pad);
+        };
+        const Index k = layer.group_width, C = layer.out_channels;
+        sources = rows(layer.in_channels + C, layer.pad(layer.aggregation()));
+        before = rows_of(tensors.before, sizes, C, 0);
+        reduced = rows_of(tensors.reduced, sizes, C, 0);
+        if (layer.bottleneck) bottleneck = rows(k, layer.pad(layer.kernel()));
+        if (tensors.shortcut) shortcut = rows(C, 0);
+        packed = arena.take(steps.back().weights + steps.back().columns * k * layer.aggregation().taps());
+        packed_own = layer.bottleneck ? arena.take(C * k / layer.subgroups * layer.kernel().taps()) : nullptr;
+        moments.resize(sizes.blocks * k);
+    }
+
+    void run() {
+        pack_forward(layer, tensors, steps, packed);
+        if (layer.bottleneck) pack_own(layer, tensors, packed_own, false);
+        const bool last_in_shortcut = tensors.shortcut != nullptr;
+        each_block(layer, sizes, [&](Index block) {
+            convert<true>({tensors.x, layer.in_channels, layer.channels_last != 0}, sources, 0, sizes, block);
+            if (last_in_shortcut) convert<true>({tensors.shortcut, layer.out_channels, layer.channels_last != 0}, shortcut, 0, sizes, block);
+        });
+        for (Index step = 0; step < layer.steps(); step++) {
+            each_block(layer, sizes, [&](Index block) {
+                if (step > 0) finish(step - 1, block);
+                begin(step, block);
+            });
+            if (layer.bottleneck) {
+                settle_if(inner, step);
+                each_block(layer, sizes, [&](Index block) { behind_bottleneck(step, block); });
+            }
+            settle_if(outer, step);
+        }
+        each_block(layer, sizes, [&](Index block) {
+            finish(layer.steps() - 1, block);
+            const bool last = layer.channels_last != 0;
+            if (tensors.raw) convert<false>({tensors.raw, layer.out_channels, last}, before, 0, sizes, block);
+            convert<false>({tensors.act, layer.out_channels, last}, sources, layer.in_channels, sizes, block);
+        });
+    }
+
+    // All that the step reads; for the first of a panel also what the panel's other steps read of what is known.
+    void begin(Index step, Index block) {
+        const Rows& to = layer.bottleneck ? reduced : before;
+        const Kernel kernel = layer.aggregation();
+        if (step % layer.panel == 0) {
+            const Index end = step + layer.panel < layer.steps() ? step + layer.panel : layer.steps();
+            for (Index y = 0; y < sizes.height; y++)
+                for (Index other = step; other < end; other++) {
+                    const Gathering& group = steps[other];
+                    convolve_row(
+                        {&sources, block, y, sizes.images, kernel}, group.known.data(), group.known.size(),
+                        {packed + group.weights, group.columns}, group.channels, to.at(block, y, group.channel),
+                        to.channel(), false
+                    );
+                }
+        }
+        const Gathering& group = steps[step];
+        gather(group, group.inner, packed, sources, kernel, to, group.channel, sizes, block, true);
+        if (layer.bottleneck) measure(inner, reduced, step, block);
+        else complete(step, block);
+    }
+
+    void behind_bottleneck(Index step, Index block) {
+        const Index first = step * layer.group_width;
+        activate(inner, layer.rectifies, reduced, first, bottleneck, 0, layer.group_width, first, block);
+        convolve_own(layer, step, packed_own, bottleneck, before, first, sizes, block);
+        complete(step, block);
+    }
+
+    // Bias and shortcut.
+    void complete(Index step, Index block) {
+        for (Index c = step * layer.group_width; c < (step + 1) * layer.group_width; c++) {
+            if (!tensors.bias && !tensors.shortcut) break;
+            const Vector bias = all(tensors.bias ? tensors.bias[c] : 0);
+            for (Index y = 0; y < sizes.height; y++) {
+                float* row = before.at(block, y, c);
+                const float* more = tensors.shortcut ? shortcut.at(block, y, c) : nullptr;
+                for (Index q = 0; q < sizes.row; q += LANES) {
+                    Vector value = multiply_add(load(row + q), all(1), bias);
+                    if (more) value = multiply_add(load(more + q), all(1), value);
+                    store(row + q, value);
+                }
+            }
+        }
+        measure(outer, before, step, block);
+    }
+
+    void measure(const Norm& norm, const Rows& rows, Index step, Index block) {
+        if (!norm || !norm.training) return;
+        const Presence presence(sizes, block);
+        for (Index c = 0; c < layer.group_width; c++)
+            moments[block * layer.group_width + c] = moments_of(rows, block, step * layer.group_width + c, presence);
+    }
+
+    void settle_if(const Norm& norm, Index step) {
+        if (norm && norm.training) settle(norm, step * layer.group_width, layer.group_width, moments.data(), sizes);
+    }
+
+    void finish(Index step, Index block) {
+        const Index first = step * layer.group_width;
+        activate(outer, layer.rectifies, before, first, sources, layer.in_channels + first, layer.group_width, first, block);
+    }
+};

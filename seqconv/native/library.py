@@ -1,0 +1,119 @@
+"""The C++ of this folder as a library: compiled for this machine when it is first asked for, then kept in a cache.
+
+Whatever stands in the way (no compiler, another kind of processor, a cache that cannot be written) is a reason to go
+without it, never an error: `unavailable` says which.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqconv.native.structures import Integer, Layer, Tensors
+
+SOURCES = Path(__file__).parent
+OPTIONS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp")
+"""No -ffast-math: rounding stays as it is written."""
+INSTRUCTIONS = {"AVX512": ("-mavx512f", "-mavx2", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
+"""By what torch calls the processor's capability; chosen by it, not by the machine that compiles."""
+COMPILERS = ("c++", "g++", "clang++")
+SWITCH = "SEQCONV_NATIVE"
+"""Environment variable; 0 goes without the library."""
+TIMEOUT_S = 300.0
+"""Longest that the compiler may take. It takes about 4 seconds."""
+
+
+class Unavailable(Exception):
+    """There is no library, and why."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The library.
+
+    Raises:
+        Unavailable: there can be none.
+    """
+    try:
+        return _loaded(_compiled())
+    except OSError as error:
+        raise Unavailable(str(error)) from None
+
+
+@functools.cache
+def unavailable() -> str | None:
+    """Why there is no library; None where there is one."""
+    try:
+        library()
+    except Unavailable as reason:
+        return str(reason)
+    return None
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(path))
+    layer, tensors, floats = ctypes.POINTER(Layer), ctypes.POINTER(Tensors), ctypes.c_void_p
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "seqconv_places": (Integer, [layer]),
+        "seqconv_kept": (Integer, [layer]),
+        "seqconv_workspace": (Integer, [layer, tensors, ctypes.c_int]),
+        "seqconv_forward": (None, [layer, tensors, floats]),
+        "seqconv_backward": (None, [layer, tensors, floats]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(loaded, name)
+        function.restype, function.argtypes = result, arguments
+    return loaded
+
+
+def _compiled() -> Path:
+    if os.environ.get(SWITCH) == "0":
+        raise Unavailable(f"{SWITCH} is 0")
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability not in INSTRUCTIONS:
+        raise Unavailable(f"the processor has none of {', '.join(INSTRUCTIONS)}; torch calls it {capability}")
+    named = os.environ.get("CXX")
+    compiler = next(filter(None, map(shutil.which, [named] if named else COMPILERS)), None)
+    if compiler is None:
+        raise Unavailable(f"no compiler: {named} is not there" if named else f"none of {', '.join(COMPILERS)} is there")
+    options = [*OPTIONS, *INSTRUCTIONS[capability]]
+    digest = hashlib.sha256(" ".join([os.path.realpath(compiler), *options]).encode())
+    for source in sorted(SOURCES.glob("*.[ch]*")):
+        digest.update(source.read_bytes())
+    path = _cache() / f"layer-{capability.lower()}-{digest.hexdigest()[:16]}.so"
+    if not path.exists():
+        _compile([compiler, *options, str(SOURCES / "layer.cpp")], path)
+    return path
+
+
+def _compile(command: list[str], path: Path) -> None:
+    """Several processes may: each moves what it made to its place in one step."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compiling-") as folder:
+        made = Path(folder, path.name)
+        try:
+            done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"{command[0]} did not end in {TIMEOUT_S:.0f} s") from None
+        if done.returncode:
+            raise Unavailable(f"{command[0]} failed: {' '.join(done.stderr.split())[:500]}")
+        made.replace(path)
+
+
+def _cache() -> Path:
+    """A folder of the user alone, because what lies in it is executed."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "seqconv"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise Unavailable(f"{folder} can be written by others")
+    return folder

@@ -1,0 +1,119 @@
+// How activations lie in memory while a layer computes: rows of pixels, vectors of neighbouring pixels.
+//
+// A block holds `images` images whose pixels alternate, so that a row of any width fills whole vectors, and the pixel
+// to the left is `images` floats away: [block][y][channel][pad + x * images + image + pad]. The rows of one y lie side
+// by side over all channels, so what a convolution reads for one row of outputs is a few contiguous pieces.
+#pragma once
+
+#include "vectors.h"
+
+struct Sizes {
+    Index batch, height, width;
+    Index images;  // of a block
+    Index blocks;
+    Index row;  // width * images: whole vectors
+
+    Sizes(Index batch, Index height, Index width) : batch(batch), height(height), width(width) {
+        images = 1;
+        while (width * images % LANES) images *= 2;
+        // Two vectors a row if the images allow: more to compute with each weight.
+        if (width * images == LANES && images < LANES && batch > images) images *= 2;
+        blocks = (batch + images - 1) / images;
+        row = width * images;
+    }
+
+    Index vectors() const { return row / LANES; }
+    // Images of a block that are there.
+    Index present(Index block) const { return batch - block * images < images ? batch - block * images : images; }
+    Index values() const { return batch * height * width; }
+};
+
+// A tensor of rows.
+struct Rows {
+    float* data;
+    Index channels, height;
+    Index pad;      // floats on each side of a row
+    Index row;      // floats of a row without them
+    Index channel() const { return row + 2 * pad; }        // from a channel to the next
+    Index line() const { return channels * channel(); }    // from a y to the next
+    Index block() const { return height * line(); }
+    // First pixel of a row.
+    float* at(Index block_, Index y, Index c) const { return data + block_ * block() + y * line() + c * channel() + pad; }
+};
+
+static inline Index floats_of(const Sizes& sizes, Index channels, Index pad) {
+    return sizes.blocks * sizes.height * channels * (sizes.row + 2 * pad);
+}
+
+static inline Rows rows_of(float* data, const Sizes& sizes, Index channels, Index pad) {
+    return {data, channels, sizes.height, pad, sizes.row};
+}
+
+// A tensor as torch holds it: NCHW, or NHWC (channels_last).
+struct Images {
+    float* data;
+    Index channels;
+    bool channels_last;
+};
+
+static inline void clear_pads(const Rows& rows, Index block, Index first, Index channels) {
+    if (rows.pad == 0) return;
+    for (Index y = 0; y < rows.height; y++)
+        for (Index c = first; c < first + channels; c++) {
+            float* row = rows.at(block, y, c);
+            for (Index i = 1; i <= rows.pad; i++) row[-i] = row[rows.row + i - 1] = 0;
+        }
+}
+
+// One block of images into rows, or back. `first` is the rows' channel that the images' first one belongs to.
+template <bool TO_ROWS>
+static void convert(const Images& images, const Rows& rows, Index first, const Sizes& sizes, Index block) {
+    const Index C = images.channels, present = sizes.present(block), I = sizes.images, W = sizes.width;
+    const Index image_floats = C * sizes.height * W;
+    float* const origin = images.data + block * I * image_floats;
+    float nothing[8] = {0};
+    for (Index y = 0; y < sizes.height; y++) {
+        if (images.channels_last) {
+            for (Index q = 0; q < sizes.row; q += 8) {
+                float* pixels[8];
+                bool is_there[8];
+                for (int j = 0; j < 8; j++) {
+                    const Index x = (q + j) / I, image = (q + j) % I;
+                    is_there[j] = image < present;
+                    pixels[j] = origin + image * image_floats + (y * W + x) * C;
+                }
+                Index c = 0;
+                for (; c + 8 <= C; c += 8) {
+                    float *here[8], *there[8];
+                    float lost[8];
+                    for (int j = 0; j < 8; j++) {
+                        here[j] = is_there[j] ? pixels[j] + c : TO_ROWS ? nothing : lost;
+                        there[j] = rows.at(block, y, first + c + j) + q;
+                    }
+                    if (TO_ROWS) transpose_8x8(here, there);
+                    else transpose_8x8(there, here);
+                }
+                for (; c < C; c++)
+                    for (int j = 0; j < 8; j++) {
+                        float& value = rows.at(block, y, first + c)[q + j];
+                        if (TO_ROWS) value = is_there[j] ? pixels[j][c] : 0;
+                        else if (is_there[j]) pixels[j][c] = value;
+                    }
+            }
+        } else {
+            for (Index c = 0; c < C; c++)
+                for (Index image = 0; image < I; image++) {
+                    float* const plane = origin + image * image_floats + (c * sizes.height + y) * W;
+                    float* const row = rows.at(block, y, first + c) + image;
+                    if (image >= present) {
+                        if (TO_ROWS) for (Index x = 0; x < W; x++) row[x * I] = 0;
+                    } else if (TO_ROWS) {
+                        for (Index x = 0; x < W; x++) row[x * I] = plane[x];
+                    } else {
+                        for (Index x = 0; x < W; x++) plane[x] = row[x * I];
+                    }
+                }
+        }
+    }
+    if (TO_ROWS) clear_pads(rows, block, first, C);
+}
