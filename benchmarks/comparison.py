@@ -21,7 +21,8 @@ class Variant(NamedTuple):
     """One of the things that are compared."""
 
     name: str
-    """twin; reference: step by step; blocked; blocked_panel: blocked with a panel size that was asked for."""
+    """twin; of the layer the plans auto, blocked and reference (step by step), and blocked_panel: blocked with a panel
+    size that was asked for."""
     panel: int | None = None
     """Steps in a panel; None where there are none, and in a network, whose layers choose their own."""
     window: str = "1G"
@@ -39,6 +40,7 @@ class Setting(NamedTuple):
 
 Key = tuple[Variant, Setting]
 TWIN, REFERENCE = Variant("twin"), Variant("reference")
+AUTO, BLOCKED = Variant("auto"), Variant("blocked")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from comparison import DTYPES, REFERENCE, TWIN, Key, Options, Row, Setting, Variant, compared, executed, placed, timed
+from comparison import (
+    AUTO,
+    BLOCKED,
+    DTYPES,
+    REFERENCE,
+    TWIN,
+    Key,
+    Options,
+    Row,
+    Setting,
+    Variant,
+    compared,
+    executed,
+    placed,
+    timed,
+)
 from timing import Work
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -44,19 +59,14 @@ class Layer:
 
     def build(self, variant: Variant) -> nn.Module:
         """The variant, freshly initialised."""
-        layer = self._seqconv(variant.window, variant.panel, "reference" if variant == REFERENCE else "blocked")
+        plan = "auto" if variant == TWIN else variant.name.removesuffix("_panel")
+        layer = self._seqconv(variant.window, variant.panel, plan)
         return Twin(layer) if variant == TWIN else layer
-
-    def blocked(self, window: str = "1G") -> Variant:
-        """The blocked plan with the panel that the layer chooses."""
-        with torch.device("meta"):
-            start, stop = self._seqconv(window, None, "blocked").panels[0].steps
-        return Variant("blocked", stop - start, window)
 
     def pairs(self, window: str) -> int:
         """N, the number of (step, source) pairs."""
         with torch.device("meta"):
-            return self._seqconv(window, None, "blocked").adjacency.pairs
+            return self._seqconv(window, None, "auto").adjacency.pairs
 
     def images(self, options: Options) -> int:
         return GPU_BATCH if options.device == "cuda" and not options.quick else self.batch
@@ -117,23 +127,21 @@ def memory(options: Options) -> Iterator[list[Row]]:
 
 
 def _against_twin(case: str, layer: Layer, options: Options) -> list[Row]:
-    chosen = layer.blocked()
-    sizes = [size for size in options.panels if size != chosen.panel]
-    variants = (TWIN, REFERENCE, chosen, *(Variant("blocked_panel", size) for size in sizes))
+    variants = (TWIN, REFERENCE, BLOCKED, AUTO, *(Variant("blocked_panel", size) for size in options.panels))
     return compared(
         _forward_and_backward(layer, variants, options),
         reference=TWIN,
         columns=lambda variant: layer.columns(case, variant, options),
-        bars={chosen: GPU_BAR if options.device == "cuda" else layer.bar},
+        bars={AUTO: GPU_BAR if options.device == "cuda" else layer.bar},
     )
 
 
 def _against_full_window(layer: Layer, options: Options) -> list[Row]:
     full = layer.pairs("1G")
-    relative = {layer.blocked(window): layer.pairs(window) / full for window in WINDOWS}
+    relative = {AUTO._replace(window=window): layer.pairs(window) / full for window in WINDOWS}
     return compared(
         _forward_and_backward(layer, tuple(relative), options),
-        reference=layer.blocked("1G"),
+        reference=AUTO,
         columns=lambda variant: {
             **layer.columns("windows", variant, options),
             "pairs_ratio": relative[variant],
@@ -143,9 +151,8 @@ def _against_full_window(layer: Layer, options: Options) -> list[Row]:
 
 
 def _saved_for_backward(layer: Layer, options: Options) -> list[Row]:
-    chosen = layer.blocked()
     measured: dict[Key, Mapping[str, float]] = {}
-    for variant in (TWIN, REFERENCE, chosen):
+    for variant in (TWIN, REFERENCE, BLOCKED, AUTO):
         for setting in options.settings:
             if setting.execution == "eager":
                 module, x = placed(layer.build(variant), setting, options), layer.input(setting, options)
@@ -157,7 +164,7 @@ def _saved_for_backward(layer: Layer, options: Options) -> list[Row]:
         measured,
         reference=TWIN,
         columns=lambda variant: layer.columns("memory", variant, options),
-        bars={chosen: SAVED_BAR} if layer.form == "plain" else {},
+        bars={AUTO: SAVED_BAR} if layer.form == "plain" else {},
     )
 
 

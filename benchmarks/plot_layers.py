@@ -19,8 +19,8 @@ PANES = (
     (("imagenet",), "ratio", "time per multiply-add of a training step / that of resnet50"),
 )
 """Cases, the column that is drawn, and what the axis says."""
-COLORS = {"twin": "lightgray", "reference": "tab:orange", "resnet50": "lightgray"}
-NAMES = {"reference": "step by step", "blocked": "SeqConv2d"}
+COLORS = {"twin": "lightgray", "reference": "tab:orange", "blocked": "lightsteelblue", "resnet50": "lightgray"}
+NAMES = {"reference": "step by step", "auto": "SeqConv2d"}
 
 
 class Bar(NamedTuple):

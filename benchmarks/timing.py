@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from seqconv import validation
+from seqconv.native import library
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -61,6 +62,8 @@ class Machine:
     """The CPU or the GPU that computes."""
     isa: str
     """CPU: what ONEDNN_MAX_CPU_ISA says, or `native: ` and the best the processor has. GPU: its compute capability."""
+    library: str
+    """What the native plan computes with, AVX512 or AVX2; or why it cannot be taken."""
     torch: str
     """Version."""
     device: str
@@ -89,6 +92,7 @@ def this_machine(device: str, dtype: str) -> Machine:
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         processor=torch.cuda.get_device_name() if device == "cuda" else _processor(),
         isa="sm_{}{}".format(*torch.cuda.get_device_capability()) if device == "cuda" else _isa(),
+        library=library.unavailable() or torch.backends.cpu.get_cpu_capability(),
         torch=torch.__version__,
         device=device,
         threads=torch.get_num_threads(),

@@ -1,6 +1,6 @@
 """Peak memory of training steps of the CIFAR B net in this process, in bytes: what network_cases.py starts.
 
-python benchmarks/training_memory.py twin|reference|blocked contiguous|channels_last float32|bfloat16 [--quick]
+python benchmarks/training_memory.py twin|reference|blocked|auto contiguous|channels_last float32|bfloat16 [--quick]
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 
 import torch
-from comparison import DTYPES, FORMATS, REFERENCE, TWIN, Options, Setting
-from network_cases import BLOCKED, peak_bytes
+from comparison import DTYPES, FORMATS, Options, Setting
+from network_cases import VARIANTS, peak_bytes
 
 
 def main() -> None:
-    variants = {variant.name: variant for variant in (TWIN, REFERENCE, BLOCKED)}
+    variants = {variant.name: variant for variant in VARIANTS}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("variant", choices=variants)
     parser.add_argument("memory_format", choices=FORMATS)

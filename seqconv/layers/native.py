@@ -30,8 +30,8 @@ PANELS = {"bottleneck": 8, "plain": 1}
 """Steps that read what is known in one sweep over the images: 1x1 convolutions wait for memory."""
 MOST_EMPTY = 2
 """Most places for each image: as many are computed side by side as fill vectors with their rows, there or not."""
-HELD_FLOATS = 64 * 2**20
-"""Memory to work in that stays with a thread from call to call, 256 MiB; larger ones are given back."""
+HELD_FLOATS = 256 * 2**20
+"""Memory to work in that stays with a thread from call to call, 1 GiB; larger ones are given back."""
 
 
 def refusal(op: Operation, parameters: Parameters, x_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> str | None:

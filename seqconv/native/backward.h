@@ -112,12 +112,10 @@ struct BackwardPass {
         const Gathering& group = program.outputs[step];
         gather(group, group.inner, packed, d, kernel, d, group.channel, sizes, block, true);
         const Presence presence(sizes, block);
-        for (Index c = 0; c < layer.group_width; c++) {
-            const Index channel = group.channel + c;
-            partial[block * layer.group_width + c] = deactivate(
-                outer, layer.rectifies, d, channel, sources, layer.in_channels + channel, before, channel, block, presence
-            );
-        }
+        deactivate(
+            outer, layer.rectifies, d, group.channel, sources, layer.in_channels + group.channel, before, group.channel,
+            layer.group_width, group.channel, block, presence, &partial[block * layer.group_width]
+        );
     }
 
     void settle_gradients(const Learned& learned, Index step) {
@@ -126,25 +124,26 @@ struct BackwardPass {
             settled[c] = {0, 0};
             for (Index block = 0; block < sizes.blocks; block++) {
                 settled[c].plain += partial[block * layer.group_width + c].plain;
-                settled[c].with_normalised += partial[block * layer.group_width + c].with_normalised;
+                settled[c].with_deviation += partial[block * layer.group_width + c].with_deviation;
             }
-            learned.d_weight[step * layer.group_width + c] = settled[c].with_normalised;
-            learned.d_bias[step * layer.group_width + c] = settled[c].plain;
+            const Index channel = step * layer.group_width + c;
+            learned.d_weight[channel] = settled[c].with_deviation * learned.inverse_deviation[channel];
+            learned.d_bias[channel] = settled[c].plain;
         }
     }
 
     // Through the outer norm, plus what is given for the raw stream.
     void through_outer(Index step, Index block, const Presence& presence) {
-        for (Index c = 0; c < layer.group_width; c++) {
-            const Index channel = step * layer.group_width + c;
-            if (outer) unnormalise(outer, settled[c], d, channel, before, channel, block, sizes, presence);
-            if (!tensors.d_raw) continue;
-            for (Index y = 0; y < sizes.height; y++) {
-                float* row = d.at(block, y, channel);
-                const float* more = d_raw.at(block, y, channel);
-                for (Index q = 0; q < sizes.row; q += LANES) store(row + q, multiply_add(load(more + q), all(1), load(row + q)));
+        const Index first = step * layer.group_width;
+        if (outer)
+            unnormalise(outer, settled.data(), d, first, before, first, layer.group_width, first, block, sizes, presence);
+        if (!tensors.d_raw) return;
+        for (Index y = 0; y < sizes.height; y++)
+            for (Index c = first; c < first + layer.group_width; c++) {
+                float* row = d.at(block, y, c);
+                const float* more = d_raw.at(block, y, c);
+                for (Index q = 0; q < sizes.row; q += LANES) store(row + q, add(load(more + q), load(row + q)));
             }
-        }
     }
 
     // Through the convolution behind the bottleneck, and its ReLU.
@@ -163,9 +162,10 @@ struct BackwardPass {
         clear_pads(d_before, block, 0, k);
         activate(inner, layer.rectifies, reduced, first, bottleneck, 0, k, first, block);
         convolve_own(layer, step, packed_own, d_before, d, first, sizes, block);
-        for (Index c = 0; c < k; c++)
-            partial[block * k + c] =
-                deactivate(inner, layer.rectifies, d, first + c, bottleneck, c, reduced, first + c, block, presence);
+        deactivate(
+            inner, layer.rectifies, d, first, bottleneck, 0, reduced, first, k, first, block, presence,
+            &partial[block * k]
+        );
     }
 
     // What is left of a step when its sums over all images are known.
@@ -174,8 +174,9 @@ struct BackwardPass {
         const Index first = step * layer.group_width;
         if (layer.bottleneck) {
             if (inner)
-                for (Index c = 0; c < layer.group_width; c++)
-                    unnormalise(inner, settled[c], d, first + c, reduced, first + c, block, sizes, presence);
+                unnormalise(
+                    inner, settled.data(), d, first, reduced, first, layer.group_width, first, block, sizes, presence
+                );
         } else {
             through_outer(step, block, presence);
         }
@@ -206,7 +207,7 @@ struct BackwardPass {
                 Vector some = zero();
                 for (Index y = 0; y < sizes.height; y++) {
                     const float* row = rows.at(block, y, layer.bottleneck ? c : channel);
-                    for (Index q = 0; q < sizes.row; q += LANES) some = multiply_add(load(row + q), all(1), some);
+                    for (Index q = 0; q < sizes.row; q += LANES) some = add(load(row + q), some);
                 }
                 total += sum(some);
             }

@@ -112,7 +112,7 @@ struct Forward {
         }
         const Gathering& group = steps[step];
         gather(group, group.inner, packed, sources, kernel, to, group.channel, sizes, block, true);
-        if (layer.bottleneck) measure(inner, reduced, step, block);
+        if (layer.bottleneck) measure_if(inner, reduced, step, block);
         else complete(step, block);
     }
 
@@ -132,20 +132,19 @@ struct Forward {
                 float* row = before.at(block, y, c);
                 const float* more = tensors.shortcut ? shortcut.at(block, y, c) : nullptr;
                 for (Index q = 0; q < sizes.row; q += LANES) {
-                    Vector value = multiply_add(load(row + q), all(1), bias);
-                    if (more) value = multiply_add(load(more + q), all(1), value);
+                    Vector value = add(load(row + q), bias);
+                    if (more) value = add(load(more + q), value);
                     store(row + q, value);
                 }
             }
         }
-        measure(outer, before, step, block);
+        measure_if(outer, before, step, block);
     }
 
-    void measure(const Norm& norm, const Rows& rows, Index step, Index block) {
+    void measure_if(const Norm& norm, const Rows& rows, Index step, Index block) {
         if (!norm || !norm.training) return;
-        const Presence presence(sizes, block);
-        for (Index c = 0; c < layer.group_width; c++)
-            moments[block * layer.group_width + c] = moments_of(rows, block, step * layer.group_width + c, presence);
+        const Index k = layer.group_width;
+        measure(rows, block, step * k, k, Presence(sizes, block), &moments[block * k]);
     }
 
     void settle_if(const Norm& norm, Index step) {

@@ -14,7 +14,11 @@ static inline Vector zero() { return _mm512_setzero_ps(); }
 static inline Vector all(float value) { return _mm512_set1_ps(value); }
 static inline Vector load(const float* from) { return _mm512_loadu_ps(from); }
 static inline void store(float* to, Vector value) { _mm512_storeu_ps(to, value); }
+static inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+static inline Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+static inline Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
 static inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+// The second if it is not a number.
 static inline Vector greater_of(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 // `value` where `condition` is above zero, else zero.
 static inline Vector where_positive(Vector condition, Vector value) {
@@ -29,7 +33,11 @@ static inline Vector zero() { return _mm256_setzero_ps(); }
 static inline Vector all(float value) { return _mm256_set1_ps(value); }
 static inline Vector load(const float* from) { return _mm256_loadu_ps(from); }
 static inline void store(float* to, Vector value) { _mm256_storeu_ps(to, value); }
+static inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+static inline Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
+static inline Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
 static inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+// The second if it is not a number.
 static inline Vector greater_of(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 static inline Vector where_positive(Vector condition, Vector value) {
     return _mm256_and_ps(_mm256_cmp_ps(condition, zero(), _CMP_GT_OQ), value);

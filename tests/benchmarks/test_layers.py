@@ -37,8 +37,8 @@ def test_the_columns(run: tuple[Path, list[dict[str, str]]]) -> None:
 
 def test_every_case_has_every_variant_in_both_formats(run: tuple[Path, list[dict[str, str]]]) -> None:
     both = ["contiguous", "channels_last"]
-    variants = {case: ["twin", "reference", "blocked"] for case in (*CASES, "network_peak")} | {
-        "windows": ["blocked"] * 3
+    variants = {case: ["twin", "reference", "blocked", "auto"] for case in (*CASES, "network_peak")} | {
+        "windows": ["auto"] * 3
     }
     forms = {"memory": ["plain", "bottleneck"]}
     expected = [
@@ -57,7 +57,7 @@ def test_a_ratio_is_the_better_format_over_the_twins_better_format(run: tuple[Pa
         rows = [row for row in run[1] if row["case"] == case]
         best = {
             name: min(float(row[column]) for row in rows if row["variant"] == name)
-            for name in ("twin", "reference", "blocked")
+            for name in ("twin", "reference", "blocked", "auto")
         }
         for row in rows:
             assert float(row["ratio"]) == pytest.approx(best[row["variant"]] / best["twin"], rel=1e-3)
@@ -84,8 +84,8 @@ def test_a_run_of_some_cases_in_bfloat16(tmp_path: Path, capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert "\nmemory: plain, C 16, k 4, size 6, batch 2\n" in printed
     assert "\nplain: plain, C 16, k 4, size 6, batch 2\n" in printed
-    blocked = next(line for line in printed.splitlines() if line.startswith("  blocked") and "inputs saved" in line)
-    assert "bar 4.00 held" in blocked
+    chosen = next(line for line in printed.splitlines() if line.startswith("  auto") and "inputs saved" in line)
+    assert "bar 4.00 held" in chosen
     assert "blocked_panel  panel 1" in printed
     assert f"{path}\n{path.with_suffix('.png')}\n" in printed
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import network_cases
 import pytest
 import torch
-from comparison import REFERENCE, TWIN, Options, Row, Setting, Variant
+from comparison import AUTO, BLOCKED, REFERENCE, TWIN, Options, Row, Setting, Variant
 from layer_cases import saved_bytes
-from network_cases import BLOCKED, RESNET50, SEQRESNET, cifar_b, imagenet, network
+from network_cases import RESNET50, SEQRESNET, cifar_b, imagenet, network
 from torch import nn
 
 from seqconv.architecture import Architecture, Stage
@@ -16,7 +16,7 @@ from seqconv.complexity import measure_module
 from seqconv.layers.seqconv import SeqConv2d
 
 QUICK = Options(quick=True, repeats=1)
-PEAKS = {TWIN: 2**20, REFERENCE: 3 * 2**20, BLOCKED: 1.5 * 2**20}
+PEAKS = {TWIN: 2**20, REFERENCE: 3 * 2**20, BLOCKED: 1.5 * 2**20, AUTO: 1.25 * 2**20}
 
 
 def of(rows: list[Row], variant: Variant) -> Row:
@@ -27,15 +27,15 @@ def test_rows_of_time_and_of_peak_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(network_cases, "_peak", lambda variant, setting, options: PEAKS[variant])
     time, peak = network(QUICK)
     for rows in (time, peak):
-        assert [row.variant for row in rows] == [name for name in ("twin", "reference", "blocked") for _ in range(2)]
+        assert [row.variant for row in rows] == [variant.name for variant in PEAKS for _ in range(2)]
         assert len({row.macs for row in rows}) == 1
-    assert {row.case for row in time} == {"network"} and of(time, BLOCKED).bar == 1.4
-    assert {row.case for row in peak} == {"network_peak"} and of(peak, BLOCKED).bar == 1.3
-    assert [of(peak, variant).peak_mib for variant in PEAKS] == [1.0, 3.0, 1.5]
-    assert [of(peak, variant).ratio for variant in PEAKS] == [1.0, 3.0, 1.5]
+    assert {row.case for row in time} == {"network"} and of(time, AUTO).bar == 1.4
+    assert {row.case for row in peak} == {"network_peak"} and of(peak, AUTO).bar == 1.3
+    assert [of(peak, variant).peak_mib for variant in PEAKS] == [1.0, 3.0, 1.5, 1.25]
+    assert [of(peak, variant).ratio for variant in PEAKS] == [1.0, 3.0, 1.5, 1.25]
 
 
-@pytest.mark.parametrize(("variant", "plan"), [(REFERENCE, "reference"), (BLOCKED, "blocked")])
+@pytest.mark.parametrize(("variant", "plan"), [(REFERENCE, "reference"), (BLOCKED, "blocked"), (AUTO, "auto")])
 def test_every_layer_of_the_network_has_the_plan(variant: Variant, plan: str) -> None:
     layers = [module for module in cifar_b(variant, QUICK).modules() if isinstance(module, SeqConv2d)]
     assert {layer.plan for layer in layers} == {plan}

@@ -108,6 +108,13 @@ def test_a_processor_of_which_nothing_is_known(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_files_are_named_after_the_machine(isa: str, threads: int, name: str) -> None:
     machine = Machine(
-        machine="Linux", processor="Some CPU(R) 9.5", isa=isa, torch="2", device="cpu", threads=threads, dtype="float32"
+        machine="Linux",
+        processor="Some CPU(R) 9.5",
+        isa=isa,
+        library="AVX512",
+        torch="2",
+        device="cpu",
+        threads=threads,
+        dtype="float32",
     )
     assert machine.name == name

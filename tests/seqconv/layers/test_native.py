@@ -152,7 +152,7 @@ def test_norms(kind: str, form: str, mode: str) -> None:
                     float(tensor.double().norm()) for tensor in (exact, blocked[name] - exact, found[name] - exact)
                 )
                 case = (name, step, k, size, used, channels_last)
-                assert of_native <= 5 * of_blocked + 1e-5 * max(1.0, size_of), case
+                assert of_native <= 5 * of_blocked + 1e-4 * max(1.0, size_of), case
 
 
 def test_running_statistics_that_are_plain_means() -> None:
