@@ -15,7 +15,8 @@ struct BackwardPass {
     Rows sources;  // as in the forward pass: [input, output]
     Rows d;        // of each step: of its output, then of what its convolution gives
     Rows d_raw;    // given for the raw stream; later what the shortcut gets
-    Rows d_inputs, before, reduced;
+    Rows d_inputs;  // of one block, for each thread
+    Rows before, reduced;
     Rows bottleneck, d_before, d_bottleneck;  // of one step
     Pixels d_pixels, d_own_pixels;
     float *packed, *packed_own, *sums;
@@ -36,7 +37,10 @@ struct BackwardPass {
         sources = rows(layer.in_channels + C, pad);
         d = rows(C, pad);
         if (tensors.d_raw || tensors.d_shortcut) d_raw = rows(C, 0);
-        if (tensors.d_x) d_inputs = rows(layer.in_channels, 0);
+        if (tensors.d_x) {
+            const Index floats = layer.in_channels * sizes.height * sizes.row;
+            d_inputs = rows_of(arena.take(floats * layer.threads), sizes, layer.in_channels, 0);
+        }
         before = rows_of(tensors.before, sizes, C, 0);
         reduced = rows_of(tensors.reduced, sizes, C, 0);
         d_pixels = pixels(C);
@@ -185,16 +189,17 @@ struct BackwardPass {
     }
 
     void inputs(Index block) {
-        if (Index(program.inputs.size()) * layer.group_width < layer.in_channels)
-            std::memset(d_inputs.data + block * d_inputs.block(), 0, d_inputs.block() * sizeof(float));
+        const Index mine = thread();
+        if (Index(program.inputs.size()) < layer.input_groups())  // nothing reads the others
+            std::memset(d_inputs.data + mine * d_inputs.block(), 0, d_inputs.block() * sizeof(float));
         for (Index y = 0; y < sizes.height; y++)
             for (const Gathering& group : program.inputs)
                 convolve_row(
                     {&d, block, y, sizes.images, kernel}, group.known.data(), group.known.size(),
-                    {packed + group.weights, group.columns}, group.channels, d_inputs.at(block, y, group.channel),
+                    {packed + group.weights, group.columns}, group.channels, d_inputs.at(mine, y, group.channel),
                     d_inputs.channel(), false
                 );
-        convert<false>({tensors.d_x, layer.in_channels, layer.channels_last != 0}, d_inputs, 0, sizes, block);
+        convert<false>({tensors.d_x, layer.in_channels, layer.channels_last != 0}, d_inputs, 0, sizes, block, mine);
     }
 
     // Of the gradient before the outer norm: in form plain the final one, behind a bottleneck that of one step.

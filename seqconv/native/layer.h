@@ -20,6 +20,7 @@ struct Layer {
     Index read_count;
     const Read* reads;  // by step, then by column
 
+    Index input_groups() const { return (in_channels + group_width - 1) / group_width; }
     Index steps() const { return out_channels / group_width; }
     Sizes sizes() const { return Sizes(batch, height, width); }
     // Of each step's own convolution: of all its sources, or behind a bottleneck.

@@ -99,6 +99,8 @@ static void activate(
             float* target = to.at(block, y, to_channel + begin);
             for (Index c = 0; c < some; c++, source += from.channel(), target += to.channel()) {
                 const Vector factor = all(scale[c]), summand = all(shift[c]);
+                announce(source + from.line(), from.row);
+                announce(target + to.line(), to.row);
                 for (Index q = 0; q < from.row; q += LANES)
                     store(target + q, greater_of(least, multiply_add(load(source + q), factor, summand)));
                 for (Index i = 0; i < to.pad; i++) target[-1 - i] = target[to.row + i] = 0;
@@ -130,6 +132,9 @@ static void deactivate(
             const float* value = before.at(block, y, before_channel + begin);
             for (Index c = 0; c < some; c++) {
                 const Vector mean = all(norm ? norm.mean[first + begin + c] : 0);
+                announce(gradient + d.line(), d.row);
+                announce(after + activated.line(), d.row);
+                announce(value + before.line(), d.row);
                 Vector total = plain[c], with_deviation = product[c];
                 for (Index q = 0; q < d.row; q += LANES) {
                     Vector g = multiply(load(gradient + q), presence.lanes);
@@ -171,6 +176,8 @@ static void unnormalise(
             const float* value = before.at(block, y, before_channel + begin);
             for (Index c = 0; c < some; c++, gradient += d.channel(), value += before.channel()) {
                 const Vector a = all(scale[c]), b = all(slope[c]), rest = all(constant[c]);
+                announce(gradient + d.line(), d.row);
+                announce(value + before.line(), d.row);
                 for (Index q = 0; q < d.row; q += LANES) {
                     const Vector g = multiply_add(load(gradient + q), a, multiply_add(load(value + q), b, rest));
                     store(gradient + q, multiply(g, presence.lanes));

@@ -65,9 +65,11 @@ static inline void clear_pads(const Rows& rows, Index block, Index first, Index 
         }
 }
 
-// One block of images into rows, or back. `first` is the rows' channel that the images' first one belongs to.
+// One block of images into the rows of a block, or back. `first` is the rows' channel of the images' first one.
 template <bool TO_ROWS>
-static void convert(const Images& images, const Rows& rows, Index first, const Sizes& sizes, Index block) {
+static void convert(
+    const Images& images, const Rows& rows, Index first, const Sizes& sizes, Index block, Index block_of_rows
+) {
     const Index C = images.channels, present = sizes.present(block), I = sizes.images, W = sizes.width;
     const Index image_floats = C * sizes.height * W;
     float* const origin = images.data + block * I * image_floats;
@@ -88,14 +90,14 @@ static void convert(const Images& images, const Rows& rows, Index first, const S
                     float lost[8];
                     for (int j = 0; j < 8; j++) {
                         here[j] = is_there[j] ? pixels[j] + c : TO_ROWS ? nothing : lost;
-                        there[j] = rows.at(block, y, first + c + j) + q;
+                        there[j] = rows.at(block_of_rows, y, first + c + j) + q;
                     }
                     if (TO_ROWS) transpose_8x8(here, there);
                     else transpose_8x8(there, here);
                 }
                 for (; c < C; c++)
                     for (int j = 0; j < 8; j++) {
-                        float& value = rows.at(block, y, first + c)[q + j];
+                        float& value = rows.at(block_of_rows, y, first + c)[q + j];
                         if (TO_ROWS) value = is_there[j] ? pixels[j][c] : 0;
                         else if (is_there[j]) pixels[j][c] = value;
                     }
@@ -104,7 +106,7 @@ static void convert(const Images& images, const Rows& rows, Index first, const S
             for (Index c = 0; c < C; c++)
                 for (Index image = 0; image < I; image++) {
                     float* const plane = origin + image * image_floats + (c * sizes.height + y) * W;
-                    float* const row = rows.at(block, y, first + c) + image;
+                    float* const row = rows.at(block_of_rows, y, first + c) + image;
                     if (image >= present) {
                         if (TO_ROWS) for (Index x = 0; x < W; x++) row[x * I] = 0;
                     } else if (TO_ROWS) {
@@ -115,5 +117,10 @@ static void convert(const Images& images, const Rows& rows, Index first, const S
                 }
         }
     }
-    if (TO_ROWS) clear_pads(rows, block, first, C);
+    if (TO_ROWS) clear_pads(rows, block_of_rows, first, C);
+}
+
+template <bool TO_ROWS>
+static void convert(const Images& images, const Rows& rows, Index first, const Sizes& sizes, Index block) {
+    convert<TO_ROWS>(images, rows, first, sizes, block, block);
 }

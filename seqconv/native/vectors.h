@@ -51,6 +51,11 @@ static inline float sum(Vector value) {
 #error "neither AVX-512 nor AVX2 with FMA"
 #endif
 
+// Floats that will be read soon.
+static inline void announce(const float* from, Index floats) {
+    for (Index i = 0; i < floats; i += 16) _mm_prefetch(from + i, _MM_HINT_T0);
+}
+
 // Rows become columns: 8 rows of 8 floats, each with its own address.
 static inline void transpose_8x8(const float* const from[8], float* const to[8]) {
     __m256 a[8], b[8];
