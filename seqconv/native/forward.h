@@ -1,12 +1,37 @@
 // The forward pass: step by step, each sweeping over the blocks of images.
 #pragma once
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 #include "program.h"
+
+// Work with numbers from 0 on, in several threads; who does what changes no result.
+template <typename Work>
+static void each(const Layer& layer, Index count, const Work& work) {
+#pragma omp parallel for num_threads(layer.threads) schedule(static)
+    for (Index number = 0; number < count; number++) work(number);
+}
 
 template <typename Work>
 static void each_block(const Layer& layer, const Sizes& sizes, const Work& work) {
-#pragma omp parallel for num_threads(layer.threads) schedule(static)
-    for (Index block = 0; block < sizes.blocks; block++) work(block);
+    each(layer, sizes.blocks, work);
+}
+
+// Of the thread that asks, below the layer's number of threads.
+static Index thread() {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+// Rows of one block for each thread, in the place of blocks.
+static Rows rows_for_threads(const Layer& layer, const Sizes& sizes, Index channels, Index pad, Arena& arena) {
+    const Rows rows = rows_of(nullptr, sizes, channels, pad);
+    return rows_of(arena.take(layer.threads * rows.block()), sizes, channels, pad);
 }
 
 // What a group of outputs gathers in one block, in all rows.
@@ -22,9 +47,9 @@ static void gather(
         );
 }
 
-// The k to k convolution behind a bottleneck, or its transpose.
+// The k to k convolution behind a bottleneck, or its transpose. `from` holds the step's channels alone.
 static void convolve_own(
-    const Layer& layer, Index step, const float* packed, const Rows& from, const Rows& to, Index to_channel,
+    const Layer& layer, Index step, const float* packed, const Rows& from, Index from_block, const Rows& to,
     const Sizes& sizes, Index block
 ) {
     const Kernel kernel = layer.kernel();
@@ -33,9 +58,9 @@ static void convolve_own(
         for (Index s = 0; s < layer.subgroups; s++) {
             const Run run{s * width, width, 0};
             convolve_row(
-                {&from, block, y, sizes.images, kernel}, &run, 1,
+                {&from, from_block, y, sizes.images, kernel}, &run, 1,
                 {packed + (step * layer.subgroups + s) * width * width * kernel.taps(), width}, width,
-                to.at(block, y, to_channel + s * width), to.channel(), false
+                to.at(block, y, step * layer.group_width + s * width), to.channel(), false
             );
         }
 }
@@ -46,7 +71,8 @@ struct Forward {
     const Sizes sizes;
     const std::vector<Gathering> steps;
     const Norm inner, outer;
-    Rows sources, before, reduced, bottleneck, shortcut;
+    Rows sources, before, reduced, shortcut;
+    Rows bottleneck;  // of one block and step, for each thread
     float *packed, *packed_own;
     std::vector<Moments> moments;
 
@@ -60,7 +86,7 @@ struct Forward {
         sources = rows(layer.in_channels + C, layer.pad(layer.aggregation()));
         before = rows_of(tensors.before, sizes, C, 0);
         reduced = rows_of(tensors.reduced, sizes, C, 0);
-        if (layer.bottleneck) bottleneck = rows(k, layer.pad(layer.kernel()));
+        if (layer.bottleneck) bottleneck = rows_for_threads(layer, sizes, k, layer.pad(layer.kernel()), arena);
         if (tensors.shortcut) shortcut = rows(C, 0);
         packed = arena.take(steps.back().weights + steps.back().columns * k * layer.aggregation().taps());
         packed_own = layer.bottleneck ? arena.take(C * k / layer.subgroups * layer.kernel().taps()) : nullptr;
@@ -118,8 +144,8 @@ struct Forward {
 
     void behind_bottleneck(Index step, Index block) {
         const Index first = step * layer.group_width;
-        activate(inner, layer.rectifies, reduced, first, bottleneck, 0, layer.group_width, first, block);
-        convolve_own(layer, step, packed_own, bottleneck, before, first, sizes, block);
+        activate(inner, layer.rectifies, reduced, block, first, layer.group_width, bottleneck, thread(), 0);
+        convolve_own(layer, step, packed_own, bottleneck, thread(), before, sizes, block);
         complete(step, block);
     }
 
@@ -153,6 +179,8 @@ struct Forward {
 
     void finish(Index step, Index block) {
         const Index first = step * layer.group_width;
-        activate(outer, layer.rectifies, before, first, sources, layer.in_channels + first, layer.group_width, first, block);
+        activate(
+            outer, layer.rectifies, before, block, first, layer.group_width, sources, block, layer.in_channels + first
+        );
     }
 };

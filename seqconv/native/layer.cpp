@@ -3,19 +3,7 @@
 // No pattern is known here: a layer comes as a list of who reads whom. Steps are computed one after the other as they
 // are defined, which costs nothing, because convolutions of few outputs run as fast as wide ones if a vector holds
 // pixels instead of channels.
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "backward.h"
-
-int BackwardPass::thread() {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
 
 extern "C" {
 

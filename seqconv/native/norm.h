@@ -79,26 +79,33 @@ static void settle(const Norm& norm, Index first, Index channels, const Moments*
     }
 }
 
-// What norm and ReLU, each if it is there, make of channels of one block. Pads of `to` become zero.
-// `first` is the first channel's number among all that the norm has.
+// A norm as it is applied to channels that begin with `first`: value * scale + shift.
+struct Affine {
+    float scale[CHANNELS_AT_ONCE], shift[CHANNELS_AT_ONCE];
+
+    Affine(const Norm& norm, Index first, Index channels) {
+        for (Index c = 0; c < channels; c++) {
+            scale[c] = norm ? norm.weight[first + c] * norm.inverse_deviation[first + c] : 1;
+            shift[c] = norm ? norm.bias[first + c] - norm.mean[first + c] * scale[c] : 0;
+        }
+    }
+};
+
+// What norm and ReLU, each if it is there, make of all channels of a step, or of the layer, of one block. Pads of `to`
+// become zero. `first` is the channel in `from` and in the norm, `to_channel` that in `to`.
 static void activate(
-    const Norm& norm, bool rectifies, const Rows& from, Index from_channel, const Rows& to, Index to_channel,
-    Index channels, Index first, Index block
+    const Norm& norm, bool rectifies, const Rows& from, Index block, Index first, Index channels, const Rows& to,
+    Index to_block, Index to_channel
 ) {
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
         const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
-        float scale[CHANNELS_AT_ONCE], shift[CHANNELS_AT_ONCE];
-        for (Index c = 0; c < some; c++) {
-            const Index channel = first + begin + c;
-            scale[c] = norm ? norm.weight[channel] * norm.inverse_deviation[channel] : 1;
-            shift[c] = norm ? norm.bias[channel] - norm.mean[channel] * scale[c] : 0;
-        }
+        const Affine affine(norm, first + begin, some);
         const Vector least = all(rectifies ? 0 : -HUGE_VALF);
         for (Index y = 0; y < from.height; y++) {
-            const float* source = from.at(block, y, from_channel + begin);
-            float* target = to.at(block, y, to_channel + begin);
+            const float* source = from.at(block, y, first + begin);
+            float* target = to.at(to_block, y, to_channel + begin);
             for (Index c = 0; c < some; c++, source += from.channel(), target += to.channel()) {
-                const Vector factor = all(scale[c]), summand = all(shift[c]);
+                const Vector factor = all(affine.scale[c]), summand = all(affine.shift[c]);
                 announce(source + from.line(), from.row);
                 announce(target + to.line(), to.row);
                 for (Index q = 0; q < from.row; q += LANES)
@@ -115,49 +122,46 @@ struct GradientSums {
     double plain, with_deviation;
 };
 
-// The gradient behind an activation becomes that in front of it, in place; what the norm needs of it is summed up, for
-// channels that lie side by side in all three rows.
+// The gradient of what `activate` gave becomes that of what the norm gave, in place, and what the norm needs of it is
+// summed up. The channels are those of `before`, of `d` and of the norm.
 static void deactivate(
-    const Norm& norm, bool rectifies, const Rows& d, Index d_channel, const Rows& activated, Index activated_channel,
-    const Rows& before, Index before_channel, Index channels, Index first, Index block, const Presence& presence,
-    GradientSums* sums
+    const Norm& norm, bool rectifies, const Rows& d, const Rows& before, Index block, Index first, Index channels,
+    const Presence& presence, GradientSums* sums
 ) {
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
         const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
+        const Affine affine(norm, first + begin, some);
         Vector plain[CHANNELS_AT_ONCE], product[CHANNELS_AT_ONCE];
         for (Index c = 0; c < some; c++) plain[c] = product[c] = zero();
         for (Index y = 0; y < d.height; y++) {
-            float* gradient = d.at(block, y, d_channel + begin);
-            const float* after = activated.at(block, y, activated_channel + begin);
-            const float* value = before.at(block, y, before_channel + begin);
-            for (Index c = 0; c < some; c++) {
+            float* gradient = d.at(block, y, first + begin);
+            const float* value = before.at(block, y, first + begin);
+            for (Index c = 0; c < some; c++, gradient += d.channel(), value += before.channel()) {
+                const Vector factor = all(affine.scale[c]), summand = all(affine.shift[c]);
                 const Vector mean = all(norm ? norm.mean[first + begin + c] : 0);
                 announce(gradient + d.line(), d.row);
-                announce(after + activated.line(), d.row);
                 announce(value + before.line(), d.row);
                 Vector total = plain[c], with_deviation = product[c];
                 for (Index q = 0; q < d.row; q += LANES) {
                     Vector g = multiply(load(gradient + q), presence.lanes);
-                    if (rectifies) g = where_positive(load(after + q), g);
+                    const Vector r = load(value + q);
+                    if (rectifies) g = where_positive(multiply_add(r, factor, summand), g);
                     store(gradient + q, g);
                     total = add(total, g);
-                    if (norm) with_deviation = multiply_add(g, subtract(load(value + q), mean), with_deviation);
+                    if (norm) with_deviation = multiply_add(g, subtract(r, mean), with_deviation);
                 }
                 plain[c] = total;
                 product[c] = with_deviation;
-                gradient += d.channel();
-                after += activated.channel();
-                value += before.channel();
             }
         }
         for (Index c = 0; c < some; c++) sums[begin + c] = {sum(plain[c]), sum(product[c])};
     }
 }
 
-// From the gradient of what a norm gave to that of what it got, for channels of one block.
+// From the gradient of what a norm gave to that of what it got, in place.
 static void unnormalise(
-    const Norm& norm, const GradientSums* sums, const Rows& d, Index d_channel, const Rows& before,
-    Index before_channel, Index channels, Index first, Index block, const Sizes& sizes, const Presence& presence
+    const Norm& norm, const GradientSums* sums, const Rows& d, const Rows& before, Index block, Index first,
+    Index channels, const Sizes& sizes, const Presence& presence
 ) {
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
         const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
@@ -172,8 +176,8 @@ static void unnormalise(
             constant[c] = norm.training ? -factor * of.plain / sizes.values() - by_value * norm.mean[channel] : 0;
         }
         for (Index y = 0; y < d.height; y++) {
-            float* gradient = d.at(block, y, d_channel + begin);
-            const float* value = before.at(block, y, before_channel + begin);
+            float* gradient = d.at(block, y, first + begin);
+            const float* value = before.at(block, y, first + begin);
             for (Index c = 0; c < some; c++, gradient += d.channel(), value += before.channel()) {
                 const Vector a = all(scale[c]), b = all(slope[c]), rest = all(constant[c]);
                 announce(gradient + d.line(), d.row);

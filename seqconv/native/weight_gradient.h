@@ -110,8 +110,8 @@ static void correlate_channels(
 // Source channels against the outputs of one block of OUTPUTS_WIDE, of which `halves` (bits) hold some that read them.
 // Adds to sums [source channel][tap][OUTPUTS_WIDE].
 static void correlate(
-    const Rows& from, Index block, Index images, const Kernel& kernel, Index first, Index channels, const Pixels& d,
-    Index which, int halves, float* sums
+    const Rows& from, Index from_block, Index images, const Kernel& kernel, Index first, Index channels,
+    const Pixels& d, Index block, Index which, int halves, float* sums
 ) {
     const Index lines_at_once = d.row < PIXELS_AT_ONCE ? PIXELS_AT_ONCE / d.row : 1;
     const Index channel = from.channel(), line = from.line(), d_line = d.row * OUTPUTS_WIDE;
@@ -124,7 +124,7 @@ static void correlate(
             if (end > from.height - (away > 0 ? away : 0)) end = from.height - (away > 0 ? away : 0);
             if (begin >= end) continue;
             const float* here = d.at(block, which, begin) + (halves == 2 ? LANES : 0);
-            const float* there = from.at(block, begin + away, first);
+            const float* there = from.at(from_block, begin + away, first);
             float* to = sums + ky * kernel.width * OUTPUTS_WIDE + (halves == 2 ? LANES : 0);
             for (Index kx = 0; kx < kernel.width; kx += kernel.width == 3 ? 3 : 1) {
                 const float* source = there + (kx - kernel.width / 2) * shift;
