@@ -5,6 +5,8 @@
 // pixels instead of channels.
 #include "backward.h"
 
+static_assert(sizeof(Layer) == LAYER_BYTES && sizeof(Tensors) == TENSORS_BYTES, "not as structures.py lays them out");
+
 extern "C" {
 
 // Images that are computed, among them those that are not there.

@@ -1,4 +1,4 @@
-// What a caller hands over: a layer as plain numbers, and its tensors. Mirrored in native/library.py.
+// What a caller hands over: a layer as plain numbers, and its tensors. Mirrored in structures.py.
 #pragma once
 
 #include "norm.h"
