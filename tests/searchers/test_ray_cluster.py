@@ -182,6 +182,9 @@ class TestShare:
         assert sent[0] == set()
         assert {name for name in sent[1] if "/" not in name} == set(ray_cluster._CODE)
         assert {"seqconv/__init__.py", "training/full/loop.py", "promotion/ray_train.py"} <= sent[1]
+        native = Path(__file__).parents[2] / "seqconv" / "native"
+        assert "seqconv/native/layer.cpp" in sent[1]
+        assert {f"seqconv/native/{file.name}" for file in native.glob("*.[ch]*")} <= sent[1]
         assert not any("__pycache__" in name for name in sent[1])
 
 
