@@ -30,12 +30,22 @@ def describe(cluster: str, dataset_source: str) -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": {"model": cpu_name(), "cores": os.cpu_count()},
+        "cpu": {"model": cpu_name(), "cores": os.cpu_count(), "native": _native()},
         "gpus": devices,
         "cluster": cluster,
         "dataset_source": dataset_source,
         "packages": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def _native() -> str:
+    """What layers are compiled for here, or why they are not: results differ in rounding."""
+    import torch
+
+    from seqconv.native import library
+
+    reason = library.unavailable()
+    return torch.backends.cpu.get_cpu_capability() if reason is None else f"no: {reason}"
 
 
 def _version(package: str) -> str | None:

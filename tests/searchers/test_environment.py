@@ -6,9 +6,16 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+import torch
 
 from searchers import environment
+from seqconv.native import library
 from seqconv.serialization import to_yaml
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "unavailable", lambda: None)
 
 
 def test_what_is_needed_to_run_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,6 +28,12 @@ def test_what_is_needed_to_run_it_again(monkeypatch: pytest.MonkeyPatch) -> None
     assert described["cpu"]["cores"] >= 1
     assert described["cpu"]["model"]
     assert "written: '20" in to_yaml(described)
+
+
+def test_whether_layers_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.describe("", "")["cpu"]["native"] == torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setattr(library, "unavailable", lambda: "SEQCONV_NATIVE is 0")
+    assert environment.describe("", "")["cpu"]["native"] == "no: SEQCONV_NATIVE is 0"
 
 
 @pytest.mark.parametrize("found", ["1f" * 20, "1f" * 20 + "-dirty"])
