@@ -23,7 +23,7 @@ def holding(folder: Path, *secrets: str) -> list[str]:
 def test_a_search_leaves_no_key_anywhere(tmp_path: Path) -> None:
     run = tmp_path / "run"
     settings = ("trials=1", "searcher=random", f"run={run}", "report=true", f"+hydra.job.env_set.PGPASSWORD={PASSWORD}")
-    environment = {"WANDB_API_KEY": KEY, "HOME": str(tmp_path / "home")}
+    environment = {"WANDB_API_KEY": KEY, "HOME": str(tmp_path / "home"), "SEQCONV_NATIVE": "0"}
     with search(*settings, tracker="wandb", cwd=tmp_path, environment=environment) as running:
         code, stdout, stderr = running.end()
     assert code == 0, stderr

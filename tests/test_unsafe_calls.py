@@ -11,6 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("seqconv", "search_spaces", "training", "searchers", "promotion", "reporting")
 RESTRICTED = "training/datasets/restricted_pickle.py"
+COMPILED = "seqconv/native/library.py"
+"""The one place that loads machine code, compiled from what stands beside it. The system's is loaded by name."""
+MACHINE_CODE = {"CDLL", "PyDLL", "LoadLibrary", "load_library"}
 FORBIDDEN = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler",
     "cloudpickle.load", "cloudpickle.loads", "joblib.load", "dill.load", "dill.loads", "marshal.loads", "shelve.open",
@@ -41,6 +44,9 @@ def unsafe(path: str, source: str) -> list[str]:
         needed = NEEDS.get(name) or NEEDS.get(name.rpartition(".")[2])
         if name in FORBIDDEN:
             found.append(f"{path}:{line}: {name} runs what a file says")
+        by_name = bool(call.args) and isinstance(call.args[0], ast.Constant)
+        if name.rpartition(".")[2] in MACHINE_CODE and not by_name and path != COMPILED:
+            found.append(f"{path}:{line}: {name} runs machine code")
         if name == "yaml.load" and (len(call.args) < 2 or ast.unparse(call.args[1]) != "_Loader"):
             found.append(f"{path}:{line}: yaml.load takes _Loader")
         if needed and keywords.get(needed[0]) != needed[1]:
@@ -81,6 +87,8 @@ def test_the_product_makes_none() -> None:
         ("subprocess.run(line, shell=True)", "subprocess.run trusts too much"),
         ("import pickle", "imports pickle"),
         ("eval(text)", "eval runs what a file says"),
+        ("ctypes.CDLL(file)", "ctypes.CDLL runs machine code"),
+        ("torch.ops.load_library(file)", "torch.ops.load_library runs machine code"),
     ],
 )
 def test_a_call_that_must_not_be_is_found(source: str, reason: str) -> None:
@@ -89,7 +97,8 @@ def test_a_call_that_must_not_be_is_found(source: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["model.eval()", "torch.load(f, weights_only=True)", "a.extractall(b, filter='data')"]
+    "source",
+    ["model.eval()", "torch.load(f, weights_only=True)", "a.extractall(b, filter='data')", "ctypes.CDLL('libc.so.6')"],
 )
 def test_others_are_not(source: str) -> None:
     assert unsafe("training/some.py", source) == []
