@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,15 +37,20 @@ HELD_FLOATS = 256 * 2**20
 
 def refusal(op: Operation, parameters: Parameters, x_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> str | None:
     """Why the native plan cannot compute this; None where it can."""
+    reduce_weight, weight, bias, *norms = parameters
+    vectors = [bias, *(vector for norm in norms if norm is not None for vector in norm[:4])]
+    tensors = [tensor for tensor in (x_NCHW, shortcut_NCHW, reduce_weight, weight, *vectors) if tensor is not None]
     if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
         return "it is being traced"
-    tensors = [tensor for tensor in _tensors(parameters, x_NCHW, shortcut_NCHW) if tensor is not None]
     if any(type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type != "cpu" for tensor in tensors):
         return "it is for tensors in a CPU's memory"
     if any(tensor.dtype != torch.float32 for tensor in tensors) or torch.is_autocast_enabled("cpu"):
         return "it is for float32"
     if op.convolution.stride != (1, 1):
         return "it is for a stride of 1"
+    shapes = [tuple(tensor.shape) for tensor in (reduce_weight, weight, *vectors) if tensor is not None]
+    if shapes != [*_kernels(op), *[(op.layout.out_channels,)] * (len(shapes) - len(_kernels(op)))]:
+        return f"the layer's own tensors have other shapes than it was made with: {shapes}"
     reason = library.unavailable()
     if reason is not None:
         return reason
@@ -64,11 +70,26 @@ def native_streams(
     return Streams(others[0] if others else act, act)
 
 
+def _kernels(op: Operation) -> list[tuple[int, ...]]:
+    """Shapes of the weights."""
+    layout = op.layout
+    packed = layout.group_width, layout.packed
+    if not op.bottleneck:
+        return [(*packed, *op.kernel_size)]
+    return [(*packed, 1, 1), (layout.out_channels, layout.group_width // op.convolution.groups, *op.kernel_size)]
+
+
 def _tensors(parameters: Parameters, x: Tensor, shortcut: Tensor | None) -> list[Tensor | None]:
+    """What the function takes, dense."""
     reduce_weight, weight, bias, *norms = parameters
-    reduce_weight, weight = None if reduce_weight is None else dense(reduce_weight), dense(weight)
-    learned = [tensor for norm in norms for tensor in ((None, None) if norm is None else (norm.weight, norm.bias))]
-    return [x, shortcut, reduce_weight, weight, bias, *learned]
+    vectors = [bias, *(tensor for norm in norms for tensor in (norm[:2] if norm else (None, None)))]
+    return [
+        _dense_as(x, x),
+        _dense_as(shortcut, x),
+        None if reduce_weight is None else dense(reduce_weight),
+        dense(weight),
+        *(None if vector is None else vector.contiguous() for vector in vectors),
+    ]
 
 
 @dataclass(frozen=True)
@@ -90,7 +111,7 @@ class _Workspace(threading.local):
     def of(self, floats: int) -> Tensor:
         if self.held is None or self.held.numel() < floats:
             self.held = None
-            made = torch.empty(floats)
+            made = torch.empty(floats, dtype=torch.float32, device="cpu")
             self.held = made if floats <= HELD_FLOATS else None
             return made
         return self.held
@@ -104,24 +125,24 @@ class _Native(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Any) -> tuple[Tensor, ...]:
-        x, shortcut, reduce, weight, bias, *learned = tensors
-        op, x, shortcut = call.op, x.contiguous(memory_format=format_of(x)), _alike(shortcut, x)
+        x, shortcut, *parameters = tensors
+        op = call.op
         act = empty(x, x.shape[0], op.layout.out_channels, *x.shape[2:])
         raw = torch.empty_like(act) if call.raw else None
         layer = _layer(op, x)
         kept = library.library().seqconv_kept(ctypes.byref(layer))
         before, reduced = x.new_empty(kept), x.new_empty(kept) if op.bottleneck else None
-        statistics = [tensor for norm in call.norms for tensor in ((None, None) if norm is None else norm.statistics())]
-        fields = _fields(call, x, reduce, weight, bias, statistics, [None] * 4)
+        statistics = [tensor for norm in call.norms for tensor in (norm.statistics() if norm else (None, None))]
+        fields = _fields(call, x, parameters, statistics, [None] * 4)
         fields.shortcut, fields.act, fields.raw = _pointer(shortcut), _pointer(act), _pointer(raw)
         fields.before, fields.reduced = _pointer(before), _pointer(reduced)
         _run("forward", layer, fields)
-        for norm, mean, inverse_deviation in zip(call.norms, statistics[::2], statistics[1::2], strict=True):
+        for norm, mean, variance in zip(call.norms, statistics[::2], statistics[1::2], strict=True):
             if norm is not None and norm.training:
-                assert mean is not None and inverse_deviation is not None
-                norm.track(mean, inverse_deviation.pow(-2) - norm.eps, x.numel() // x.shape[1])
+                assert mean is not None and variance is not None
+                norm.track(mean, variance, x.numel() // x.shape[1])
         ctx.call = call
-        ctx.save_for_backward(x, before, reduced, reduce, weight, bias, *learned, *statistics)
+        ctx.save_for_backward(x, before, reduced, *statistics, *parameters)
         ctx.set_materialize_grads(False)
         return (act,) if raw is None else (act, raw)
 
@@ -129,16 +150,17 @@ class _Native(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_act: Tensor | None, d_raw: Tensor | None = None) -> tuple[Any, ...]:
         call: _Call = ctx.call
-        x, before, reduced, reduce, weight, bias, *rest = ctx.saved_tensors
-        learned, statistics = rest[:4], rest[4:]
+        x, before, reduced, *rest = ctx.saved_tensors
+        statistics, parameters = rest[:4], rest[4:]
+        reduce, weight, *vectors = parameters
         _, wants_x, wants_shortcut, wants_reduce, wants_weight, *_ = ctx.needs_input_grad
-        d_act, d_raw = _alike(d_act, x), _alike(d_raw, x)
+        d_act, d_raw = _dense_as(d_act, x), _dense_as(d_raw, x)
         d_x = torch.empty_like(x) if wants_x else None
         d_shortcut = empty(x, x.shape[0], call.op.layout.out_channels, *x.shape[2:]) if wants_shortcut else None
         d_reduce = torch.empty_like(reduce) if wants_reduce else None
         d_weight = torch.empty_like(weight) if wants_weight else None
-        d_bias, *d_learned = (None if tensor is None else torch.empty_like(tensor) for tensor in (bias, *learned))
-        fields = _fields(call, x, reduce, weight, bias, statistics, d_learned)
+        d_bias, *d_learned = (None if tensor is None else torch.empty_like(tensor) for tensor in vectors)
+        fields = _fields(call, x, parameters, statistics, d_learned)
         fields.before, fields.reduced = _pointer(before), _pointer(reduced)
         fields.d_act, fields.d_raw, fields.d_x = _pointer(d_act), _pointer(d_raw), _pointer(d_x)
         fields.d_shortcut, fields.d_bias = _pointer(d_shortcut), _pointer(d_bias)
@@ -169,27 +191,26 @@ def _layer(op: Operation, x: Tensor) -> Layer:
 def _fields(
     call: _Call,
     x: Tensor,
-    reduce: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    statistics: list[Tensor | None],
-    d_learned: list[Tensor | None],
+    parameters: Sequence[Any],
+    statistics: Sequence[Tensor | None],
+    d_learned: Sequence[Tensor | None],
 ) -> Tensors:
-    """What both passes take. Means and inverse deviations, weights and biases come for the inner norm first."""
+    """What both passes take. Means and variances, weights and biases come for the inner norm first."""
+    reduce, weight, bias, *learned = parameters
     sources = weight if reduce is None else reduce
     fields = Tensors(x=_pointer(x), bias=_pointer(bias), sources=_pointer(sources), own=_pointer(weight))
     fields.sources_strides, fields.own_strides = _strides(sources), _strides(weight)
     for place, norm in enumerate(call.norms):
         if norm is not None:
             pair = slice(2 * place, 2 * place + 2)
-            tensors = (norm.weight, norm.bias, *statistics[pair], *d_learned[pair])
+            tensors = (*learned[pair], *statistics[pair], *d_learned[pair])
             setattr(fields, ("inner", "outer")[place], Learned(*map(_pointer, tensors), norm.training, norm.eps))
     return fields
 
 
-def _alike(tensor: Tensor | None, x: Tensor) -> Tensor | None:
-    """Dense, in the memory format of x."""
-    return None if tensor is None else tensor.contiguous(memory_format=format_of(x))
+def _dense_as(tensor: Tensor | None, x: Tensor) -> Tensor | None:
+    """Dense, in the memory format of x, with what it reads as."""
+    return None if tensor is None else tensor.resolve_neg().contiguous(memory_format=format_of(x))
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

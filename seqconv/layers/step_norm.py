@@ -56,10 +56,9 @@ class StepNorm(NamedTuple):
         return F.batch_norm(x_NCHW, mean, var, weight, bias, training, momentum, eps)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and inverse deviation to normalise with; in training memory for those of the batch."""
-        if self.training:
-            return torch.empty_like(self.running_mean), torch.empty_like(self.running_var)
-        return self.running_mean, (self.running_var + self.eps).rsqrt()
+        """Mean and variance to normalise with, contiguous; in training memory for those of the batch."""
+        mean, var = self.running_mean.contiguous(), self.running_var.contiguous()
+        return (torch.empty_like(mean), torch.empty_like(var)) if self.training else (mean, var)
 
     def track(self, batch_mean: Tensor, batch_var: Tensor, values: int) -> None:
         """Move the running statistics towards those of a batch with that many values of each channel."""

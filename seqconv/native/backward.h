@@ -78,8 +78,9 @@ struct BackwardPass {
             leave(0, block);
             if (tensors.d_x) inputs(block);
             const bool last = layer.channels_last != 0;
+            const Rows& d_shortcut = layer.bottleneck ? d_raw : d;
             if (tensors.d_shortcut)
-                convert<false>({tensors.d_shortcut, layer.out_channels, last}, layer.bottleneck ? d_raw : d, 0, sizes, block);
+                convert<false>({tensors.d_shortcut, layer.out_channels, last}, d_shortcut, 0, sizes, block);
         });
         if (!layer.bottleneck) settle_bias(0);
         if (tensors.d_sources) source_weights.run(d_pixels);
@@ -94,24 +95,14 @@ struct BackwardPass {
 
     // What later steps say to this step's output, on top of what is given; then back through its ReLU.
     void through_activation(Index step, Index block) {
-        const Index end = step + 1, begin = step / layer.panel * layer.panel;
+        const Place place{&d, block, 0, sizes.images, kernel};
+        const Index end = step + 1, begin = step / layer.panel * layer.panel, first = step * layer.group_width;
         if (end == layer.steps() || end % layer.panel == 0)
-            for (Index y = 0; y < sizes.height; y++)
-                for (Index other = begin; other < end; other++) {
-                    const Gathering& group = program.outputs[other];
-                    if (group.known.empty()) continue;
-                    convolve_row(
-                        {&d, block, y, sizes.images, kernel}, group.known.data(), group.known.size(),
-                        {packed + group.weights, group.columns}, group.channels, d.at(block, y, group.channel),
-                        d.channel(), true
-                    );
-                }
-        const Gathering& group = program.outputs[step];
-        gather(group, group.inner, packed, d, kernel, d, group.channel, sizes, block, true);
-        const Presence presence(sizes, block);
+            gather(&program.outputs[begin], end - begin, &Gathering::known, packed, place, d, block, true);
+        gather(&program.outputs[step], 1, &Gathering::inner, packed, place, d, block, true);
         deactivate(
-            outer, layer.rectifies, d, before, block, group.channel, layer.group_width, presence,
-            &partial[block * layer.group_width]
+            outer, layer.rectifies, first, layer.group_width, {d, block, first}, {before, block, first},
+            Presence(sizes, block), &partial[block * layer.group_width]
         );
     }
 
@@ -124,7 +115,7 @@ struct BackwardPass {
                 settled[c].with_deviation += partial[block * layer.group_width + c].with_deviation;
             }
             const Index channel = step * layer.group_width + c;
-            learned.d_weight[channel] = settled[c].with_deviation * learned.inverse_deviation[channel];
+            learned.d_weight[channel] = settled[c].with_deviation * learned.norm().inverse_deviation(channel);
             learned.d_bias[channel] = settled[c].plain;
         }
     }
@@ -132,7 +123,11 @@ struct BackwardPass {
     // Through the outer norm, plus what is given for the raw stream.
     void through_outer(Index step, Index block, const Presence& presence) {
         const Index first = step * layer.group_width;
-        if (outer) unnormalise(outer, settled.data(), d, before, block, first, layer.group_width, sizes, presence);
+        if (outer)
+            unnormalise(
+                outer, first, layer.group_width, settled.data(), sizes.values(), {d, block, first},
+                {before, block, first}, presence
+            );
         if (!tensors.d_raw && !tensors.d_bias) return;
         for (Index c = 0; c < layer.group_width; c++) {
             Vector total = zero();
@@ -173,9 +168,10 @@ struct BackwardPass {
             to_pixels(d_before.at(mine, y, 0), d_before.channel(), 0, k, d_own_pixels, block, y);
         }
         clear_pads(d_before, mine, 0, k);
-        activate(inner, layer.rectifies, reduced, block, first, k, bottleneck, block, 0);
+        const Part from{reduced, block, first};
+        activate(inner, layer.rectifies, first, k, from, {bottleneck, block, 0});
         convolve_own(layer, step, packed_own, d_before, mine, d, sizes, block);
-        deactivate(inner, layer.rectifies, d, reduced, block, first, k, presence, &partial[block * k]);
+        deactivate(inner, layer.rectifies, first, k, {d, block, first}, from, presence, &partial[block * k]);
     }
 
     // What is left of a step when its sums over all images are known.
@@ -183,7 +179,11 @@ struct BackwardPass {
         const Presence presence(sizes, block);
         const Index first = step * layer.group_width;
         if (layer.bottleneck) {
-            if (inner) unnormalise(inner, settled.data(), d, reduced, block, first, layer.group_width, sizes, presence);
+            if (inner)
+                unnormalise(
+                    inner, first, layer.group_width, settled.data(), sizes.values(), {d, block, first},
+                    {reduced, block, first}, presence
+                );
         } else {
             through_outer(step, block, presence);
         }
@@ -195,13 +195,10 @@ struct BackwardPass {
         const Index mine = thread();
         if (Index(program.inputs.size()) < layer.input_groups())  // nothing reads the others
             std::memset(d_inputs.data + mine * d_inputs.block(), 0, d_inputs.block() * sizeof(float));
-        for (Index y = 0; y < sizes.height; y++)
-            for (const Gathering& group : program.inputs)
-                convolve_row(
-                    {&d, block, y, sizes.images, kernel}, group.known.data(), group.known.size(),
-                    {packed + group.weights, group.columns}, group.channels, d_inputs.at(mine, y, group.channel),
-                    d_inputs.channel(), false
-                );
+        gather(
+            program.inputs.data(), program.inputs.size(), &Gathering::known, packed,
+            {&d, block, 0, sizes.images, kernel}, d_inputs, mine, false
+        );
         convert<false>({tensors.d_x, layer.in_channels, layer.channels_last != 0}, d_inputs, 0, sizes, block, mine);
     }
 

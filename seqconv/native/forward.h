@@ -1,6 +1,8 @@
 // The forward pass: step by step, each sweeping over the blocks of images.
 #pragma once
 
+#include <algorithm>
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -19,7 +21,7 @@ static void each_block(const Layer& layer, const Sizes& sizes, const Work& work)
     each(layer, sizes.blocks, work);
 }
 
-// Of the thread that asks, below the layer's number of threads.
+// This one among the threads that share the work.
 static Index thread() {
 #ifdef _OPENMP
     return omp_get_thread_num();
@@ -34,17 +36,21 @@ static Rows rows_for_threads(const Layer& layer, const Sizes& sizes, Index chann
     return rows_of(arena.take(layer.threads * rows.block()), sizes, channels, pad);
 }
 
-// What a group of outputs gathers in one block, in all rows.
+// What `count` groups of outputs gather in all rows of a block, from `place` on: `what` they know, or the rest.
+// Rows come first: what the first group has read is still at hand for the others.
 static void gather(
-    const Gathering& group, const std::vector<Run>& runs, const float* packed, const Rows& from, const Kernel& kernel,
-    const Rows& to, Index to_channel, const Sizes& sizes, Index block, bool adds
+    const Gathering* groups, Index count, std::vector<Run> Gathering::*what, const float* packed, Place place,
+    const Rows& to, Index block_of_to, bool adds
 ) {
-    if (adds && runs.empty()) return;
-    for (Index y = 0; y < sizes.height; y++)
-        convolve_row(
-            {&from, block, y, sizes.images, kernel}, runs.data(), runs.size(), {packed + group.weights, group.columns},
-            group.channels, to.at(block, y, to_channel), to.channel(), adds
-        );
+    for (place.y = 0; place.y < to.height; place.y++)
+        for (const Gathering* group = groups; group < groups + count; group++) {
+            const std::vector<Run>& runs = group->*what;
+            if (adds && runs.empty()) continue;
+            convolve_row(
+                place, runs.data(), runs.size(), {packed + group->weights, group->columns}, group->channels,
+                to.at(block_of_to, place.y, group->channel), to.channel(), adds
+            );
+        }
 }
 
 // The k to k convolution behind a bottleneck, or its transpose. `from` holds the step's channels alone.
@@ -96,10 +102,11 @@ struct Forward {
     void run() {
         pack_forward(layer, tensors, steps, packed);
         if (layer.bottleneck) pack_own(layer, tensors, packed_own, false);
-        const bool last_in_shortcut = tensors.shortcut != nullptr;
+        const bool last = layer.channels_last != 0;
         each_block(layer, sizes, [&](Index block) {
-            convert<true>({tensors.x, layer.in_channels, layer.channels_last != 0}, sources, 0, sizes, block);
-            if (last_in_shortcut) convert<true>({tensors.shortcut, layer.out_channels, layer.channels_last != 0}, shortcut, 0, sizes, block);
+            convert<true>({tensors.x, layer.in_channels, last, true}, sources, 0, sizes, block);
+            if (tensors.shortcut)
+                convert<true>({tensors.shortcut, layer.out_channels, last, true}, shortcut, 0, sizes, block);
         });
         for (Index step = 0; step < layer.steps(); step++) {
             each_block(layer, sizes, [&](Index block) {
@@ -114,7 +121,6 @@ struct Forward {
         }
         each_block(layer, sizes, [&](Index block) {
             finish(layer.steps() - 1, block);
-            const bool last = layer.channels_last != 0;
             if (tensors.raw) convert<false>({tensors.raw, layer.out_channels, last}, before, 0, sizes, block);
             convert<false>({tensors.act, layer.out_channels, last}, sources, layer.in_channels, sizes, block);
         });
@@ -123,28 +129,20 @@ struct Forward {
     // All that the step reads; for the first of a panel also what the panel's other steps read of what is known.
     void begin(Index step, Index block) {
         const Rows& to = layer.bottleneck ? reduced : before;
-        const Kernel kernel = layer.aggregation();
+        const Place place{&sources, block, 0, sizes.images, layer.aggregation()};
         if (step % layer.panel == 0) {
-            const Index end = step + layer.panel < layer.steps() ? step + layer.panel : layer.steps();
-            for (Index y = 0; y < sizes.height; y++)
-                for (Index other = step; other < end; other++) {
-                    const Gathering& group = steps[other];
-                    convolve_row(
-                        {&sources, block, y, sizes.images, kernel}, group.known.data(), group.known.size(),
-                        {packed + group.weights, group.columns}, group.channels, to.at(block, y, group.channel),
-                        to.channel(), false
-                    );
-                }
+            const Index count = std::min(layer.panel, layer.steps() - step);
+            gather(&steps[step], count, &Gathering::known, packed, place, to, block, false);
         }
-        const Gathering& group = steps[step];
-        gather(group, group.inner, packed, sources, kernel, to, group.channel, sizes, block, true);
+        gather(&steps[step], 1, &Gathering::inner, packed, place, to, block, true);
         if (layer.bottleneck) measure_if(inner, reduced, step, block);
         else complete(step, block);
     }
 
     void behind_bottleneck(Index step, Index block) {
         const Index first = step * layer.group_width;
-        activate(inner, layer.rectifies, reduced, block, first, layer.group_width, bottleneck, thread(), 0);
+        const Part from{reduced, block, first}, to{bottleneck, thread(), 0};
+        activate(inner, layer.rectifies, first, layer.group_width, from, to);
         convolve_own(layer, step, packed_own, bottleneck, thread(), before, sizes, block);
         complete(step, block);
     }
@@ -179,8 +177,7 @@ struct Forward {
 
     void finish(Index step, Index block) {
         const Index first = step * layer.group_width;
-        activate(
-            outer, layer.rectifies, before, block, first, layer.group_width, sources, block, layer.in_channels + first
-        );
+        const Part from{before, block, first}, to{sources, block, layer.in_channels + first};
+        activate(outer, layer.rectifies, first, layer.group_width, from, to);
     }
 };

@@ -31,11 +31,11 @@ struct Layer {
 };
 
 struct Learned {
-    float *weight, *bias, *mean, *inverse_deviation;
+    float *weight, *bias, *mean, *variance;
     float *d_weight, *d_bias;
     Index training;
     double epsilon;
-    Norm norm() const { return {weight, bias, mean, inverse_deviation, training != 0, float(epsilon)}; }
+    Norm norm() const { return {weight, bias, mean, variance, training != 0, epsilon}; }
 };
 
 struct Tensors {

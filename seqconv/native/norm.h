@@ -10,10 +10,11 @@
 struct Norm {
     const float *weight, *bias;
     // Of all of the layer's channels; written in training, where they are the batch's.
-    float *mean, *inverse_deviation;
+    float *mean, *variance;
     bool training;
-    float epsilon;
+    double epsilon;
     explicit operator bool() const { return weight != nullptr; }
+    double inverse_deviation(Index channel) const { return 1 / std::sqrt(variance[channel] + epsilon); }
 };
 
 // One for each lane whose image is there.
@@ -62,7 +63,7 @@ static void measure(
     }
 }
 
-// Mean and inverse deviation of `channels` channels from the moments of all blocks, [block][channel].
+// Mean and variance of `channels` channels from the moments of all blocks, [block][channel].
 // The parallel algorithm of Chan, Golub and LeVeque (1979).
 static void settle(const Norm& norm, Index first, Index channels, const Moments* moments, const Sizes& sizes) {
     for (Index c = 0; c < channels; c++) {
@@ -75,42 +76,42 @@ static void settle(const Norm& norm, Index first, Index channels, const Moments*
             count += more;
         }
         norm.mean[first + c] = mean;
-        norm.inverse_deviation[first + c] = 1 / std::sqrt(squares / count + norm.epsilon);
+        norm.variance[first + c] = squares / count;
     }
 }
 
-// A norm as it is applied to channels that begin with `first`: value * scale + shift.
+// What a norm does to some channels, if it is there: value * scale + shift.
 struct Affine {
     float scale[CHANNELS_AT_ONCE], shift[CHANNELS_AT_ONCE];
 
     Affine(const Norm& norm, Index first, Index channels) {
         for (Index c = 0; c < channels; c++) {
-            scale[c] = norm ? norm.weight[first + c] * norm.inverse_deviation[first + c] : 1;
-            shift[c] = norm ? norm.bias[first + c] - norm.mean[first + c] * scale[c] : 0;
+            const Index channel = first + c;
+            scale[c] = norm ? norm.weight[channel] * norm.inverse_deviation(channel) : 1;
+            // With what `scale` is rounded to, so that the mean becomes the bias whatever compiler contracts what.
+            shift[c] = norm ? norm.bias[channel] - double(norm.mean[channel]) * scale[c] : 0;
         }
     }
 };
 
-// What norm and ReLU, each if it is there, make of all channels of a step, or of the layer, of one block. Pads of `to`
-// become zero. `first` is the channel in `from` and in the norm, `to_channel` that in `to`.
-static void activate(
-    const Norm& norm, bool rectifies, const Rows& from, Index block, Index first, Index channels, const Rows& to,
-    Index to_block, Index to_channel
-) {
+// What norm and ReLU, each if it is there, make of some channels. Pads of `to` become zero.
+// `first` is the first channel's number among all that the norm has.
+static void activate(const Norm& norm, bool rectifies, Index first, Index channels, const Part& from, const Part& to) {
+    const Index row = from.rows.row, pad = to.rows.pad;
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
         const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
         const Affine affine(norm, first + begin, some);
         const Vector least = all(rectifies ? 0 : -HUGE_VALF);
-        for (Index y = 0; y < from.height; y++) {
-            const float* source = from.at(block, y, first + begin);
-            float* target = to.at(to_block, y, to_channel + begin);
+        for (Index y = 0; y < from.rows.height; y++) {
+            const float* source = from.at(y, begin);
+            float* target = to.at(y, begin);
             for (Index c = 0; c < some; c++, source += from.channel(), target += to.channel()) {
                 const Vector factor = all(affine.scale[c]), summand = all(affine.shift[c]);
-                announce(source + from.line(), from.row);
-                announce(target + to.line(), to.row);
-                for (Index q = 0; q < from.row; q += LANES)
+                announce(source + from.line(), row);
+                announce(target + to.line(), row);
+                for (Index q = 0; q < row; q += LANES)
                     store(target + q, greater_of(least, multiply_add(load(source + q), factor, summand)));
-                for (Index i = 0; i < to.pad; i++) target[-1 - i] = target[to.row + i] = 0;
+                for (Index i = 0; i < pad; i++) target[-1 - i] = target[row + i] = 0;
             }
         }
     }
@@ -123,29 +124,30 @@ struct GradientSums {
 };
 
 // The gradient of what `activate` gave becomes that of what the norm gave, in place, and what the norm needs of it is
-// summed up. The channels are those of `before`, of `d` and of the norm.
+// summed up.
 static void deactivate(
-    const Norm& norm, bool rectifies, const Rows& d, const Rows& before, Index block, Index first, Index channels,
+    const Norm& norm, bool rectifies, Index first, Index channels, const Part& d, const Part& before,
     const Presence& presence, GradientSums* sums
 ) {
+    const Index row = d.rows.row;
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
         const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
         const Affine affine(norm, first + begin, some);
         Vector plain[CHANNELS_AT_ONCE], product[CHANNELS_AT_ONCE];
         for (Index c = 0; c < some; c++) plain[c] = product[c] = zero();
-        for (Index y = 0; y < d.height; y++) {
-            float* gradient = d.at(block, y, first + begin);
-            const float* value = before.at(block, y, first + begin);
+        for (Index y = 0; y < d.rows.height; y++) {
+            float* gradient = d.at(y, begin);
+            const float* value = before.at(y, begin);
             for (Index c = 0; c < some; c++, gradient += d.channel(), value += before.channel()) {
                 const Vector factor = all(affine.scale[c]), summand = all(affine.shift[c]);
                 const Vector mean = all(norm ? norm.mean[first + begin + c] : 0);
-                announce(gradient + d.line(), d.row);
-                announce(value + before.line(), d.row);
+                announce(gradient + d.line(), row);
+                announce(value + before.line(), row);
                 Vector total = plain[c], with_deviation = product[c];
-                for (Index q = 0; q < d.row; q += LANES) {
+                for (Index q = 0; q < row; q += LANES) {
                     Vector g = multiply(load(gradient + q), presence.lanes);
                     const Vector r = load(value + q);
-                    if (rectifies) g = where_positive(multiply_add(r, factor, summand), g);
+                    if (rectifies) g = unless_at_most_zero(multiply_add(r, factor, summand), g);
                     store(gradient + q, g);
                     total = add(total, g);
                     if (norm) with_deviation = multiply_add(g, subtract(r, mean), with_deviation);
@@ -158,32 +160,35 @@ static void deactivate(
     }
 }
 
-// From the gradient of what a norm gave to that of what it got, in place.
+// From the gradient of what a norm gave to that of what it got. `sums` are of all blocks, `values` of a channel.
 static void unnormalise(
-    const Norm& norm, const GradientSums* sums, const Rows& d, const Rows& before, Index block, Index first,
-    Index channels, const Sizes& sizes, const Presence& presence
+    const Norm& norm, Index first, Index channels, const GradientSums* sums, Index values, const Part& d,
+    const Part& before, const Presence& presence
 ) {
+    const Index row = d.rows.row;
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
         const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
         float scale[CHANNELS_AT_ONCE], slope[CHANNELS_AT_ONCE], constant[CHANNELS_AT_ONCE];
         for (Index c = 0; c < some; c++) {
             const Index channel = first + begin + c;
-            const double inverse = norm.inverse_deviation[channel], factor = norm.weight[channel] * inverse;
+            const double inverse = norm.inverse_deviation(channel), factor = norm.weight[channel] * inverse;
             const GradientSums& of = sums[begin + c];
-            const double by_value = norm.training ? -factor * inverse * inverse * of.with_deviation / sizes.values() : 0;
+            const double by_value = norm.training ? -factor * inverse * inverse * of.with_deviation / values : 0;
             scale[c] = factor;
             slope[c] = by_value;
-            constant[c] = norm.training ? -factor * of.plain / sizes.values() - by_value * norm.mean[channel] : 0;
+            // With what they are rounded to: an error that all pixels share does not average out.
+            constant[c] = -double(scale[c]) * of.plain / values - double(slope[c]) * norm.mean[channel];
         }
-        for (Index y = 0; y < d.height; y++) {
-            float* gradient = d.at(block, y, first + begin);
-            const float* value = before.at(block, y, first + begin);
+        for (Index y = 0; y < d.rows.height; y++) {
+            float* gradient = d.at(y, begin);
+            const float* value = before.at(y, begin);
             for (Index c = 0; c < some; c++, gradient += d.channel(), value += before.channel()) {
                 const Vector a = all(scale[c]), b = all(slope[c]), rest = all(constant[c]);
-                announce(gradient + d.line(), d.row);
-                announce(value + before.line(), d.row);
-                for (Index q = 0; q < d.row; q += LANES) {
-                    const Vector g = multiply_add(load(gradient + q), a, multiply_add(load(value + q), b, rest));
+                announce(gradient + d.line(), row);
+                announce(value + before.line(), row);
+                for (Index q = 0; q < row; q += LANES) {
+                    const Vector by_moments = norm.training ? multiply_add(load(value + q), b, rest) : zero();
+                    const Vector g = multiply_add(load(gradient + q), a, by_moments);
                     store(gradient + q, multiply(g, presence.lanes));
                 }
             }

@@ -44,12 +44,17 @@ static std::vector<Gathering> forward_program(const Layer& layer) {
     return steps;
 }
 
-static void pack_forward(const Layer& layer, const Tensors& tensors, const std::vector<Gathering>& steps, float* packed) {
+static void pack_forward(
+    const Layer& layer, const Tensors& tensors, const std::vector<Gathering>& steps, float* packed
+) {
     const Kernel kernel = layer.aggregation();
     Index begin = 0;
     for (const Gathering& step : steps) {
         const float* from = tensors.sources + begin * tensors.sources_strides.channel;
-        pack(packed + step.weights, step.columns, 0, layer.group_width, step.columns, kernel, from, tensors.sources_strides, false);
+        pack(
+            packed + step.weights, step.columns, 0, layer.group_width, step.columns, kernel, from,
+            tensors.sources_strides, false
+        );
         begin += step.columns;
     }
 }
@@ -62,7 +67,8 @@ struct Backward {
 };
 
 static Gathering& target(Backward& program, const Layer& layer, const Read& read) {
-    if (read.channel >= layer.in_channels) return program.outputs[(read.channel - layer.in_channels) / layer.group_width];
+    const Index output = read.channel - layer.in_channels;
+    if (output >= 0) return program.outputs[output / layer.group_width];
     for (Gathering& input : program.inputs)
         if (input.channel == read.channel) return input;
     program.inputs.emplace_back();

@@ -3,6 +3,10 @@
 // A block holds `images` images whose pixels alternate, so that a row of any width fills whole vectors, and the pixel
 // to the left is `images` floats away: [block][y][channel][pad + x * images + image + pad]. The rows of one y lie side
 // by side over all channels, so what a convolution reads for one row of outputs is a few contiguous pieces.
+//
+// In the last block images may be missing. Its first one stands in for them, so that nothing becomes larger there than
+// it does in an image that is there (zeros would: a norm can blow them up, and infinity times zero counts); of their
+// gradients all are zero.
 #pragma once
 
 #include "vectors.h"
@@ -38,7 +42,18 @@ struct Rows {
     Index line() const { return channels * channel(); }    // from a y to the next
     Index block() const { return height * line(); }
     // First pixel of a row.
-    float* at(Index block_, Index y, Index c) const { return data + block_ * block() + y * line() + c * channel() + pad; }
+    float* at(Index block_, Index y, Index c) const {
+        return data + block_ * block() + y * line() + c * channel() + pad;
+    }
+};
+
+// Channels of one block, from the first on.
+struct Part {
+    const Rows& rows;
+    Index block, first;
+    float* at(Index y, Index c) const { return rows.at(block, y, first + c); }
+    Index channel() const { return rows.channel(); }
+    Index line() const { return rows.line(); }
 };
 
 static inline Index floats_of(const Sizes& sizes, Index channels, Index pad) {
@@ -54,6 +69,7 @@ struct Images {
     float* data;
     Index channels;
     bool channels_last;
+    bool repeats = false;  // the first of a block for those that are not there, else zeros; from images to rows
 };
 
 static inline void clear_pads(const Rows& rows, Index block, Index first, Index channels) {
@@ -74,14 +90,16 @@ static void convert(
     const Index image_floats = C * sizes.height * W;
     float* const origin = images.data + block * I * image_floats;
     float nothing[8] = {0};
+    // Where an image lies among those of its block, or -1.
+    const auto place = [&](Index image) { return image < present ? image : TO_ROWS && images.repeats ? 0 : -1; };
     for (Index y = 0; y < sizes.height; y++) {
         if (images.channels_last) {
             for (Index q = 0; q < sizes.row; q += 8) {
                 float* pixels[8];
                 bool is_there[8];
                 for (int j = 0; j < 8; j++) {
-                    const Index x = (q + j) / I, image = (q + j) % I;
-                    is_there[j] = image < present;
+                    const Index x = (q + j) / I, image = place((q + j) % I);
+                    is_there[j] = image >= 0;
                     pixels[j] = origin + image * image_floats + (y * W + x) * C;
                 }
                 Index c = 0;
@@ -105,9 +123,9 @@ static void convert(
         } else {
             for (Index c = 0; c < C; c++)
                 for (Index image = 0; image < I; image++) {
-                    float* const plane = origin + image * image_floats + (c * sizes.height + y) * W;
+                    float* const plane = origin + place(image) * image_floats + (c * sizes.height + y) * W;
                     float* const row = rows.at(block_of_rows, y, first + c) + image;
-                    if (image >= present) {
+                    if (place(image) < 0) {
                         if (TO_ROWS) for (Index x = 0; x < W; x++) row[x * I] = 0;
                     } else if (TO_ROWS) {
                         for (Index x = 0; x < W; x++) row[x * I] = plane[x];

@@ -8,7 +8,7 @@
 
 #include "forward.h"
 
-constexpr Index TASK_CHANNELS = 48;
+constexpr Index TASK_CHANNELS = 48;  // at most
 
 // Which halves of a block of OUTPUTS_WIDE outputs some of these outputs lie in, as bits.
 static int halves_of(Index first, Index channels, Index which) {
@@ -21,7 +21,7 @@ static int halves_of(Index first, Index channels, Index which) {
 }
 
 struct SourceWeights {
-    // Source channels that the same halves of a block of outputs read; at most TASK_CHANNELS, so that threads find work.
+    // Source channels that the same halves of a block of outputs read; not too many, so that threads find work.
     struct Task {
         Index which, channel, channels;
         int halves;
@@ -93,8 +93,10 @@ struct SourceWeights {
     }
 
     void lay_out(Index block, Index place) {
-        convert<true>({tensors.x, layer.in_channels, layer.channels_last != 0}, sources, 0, sizes, block, place);
-        activate(outer, layer.rectifies, before, block, 0, layer.out_channels, sources, place, layer.in_channels);
+        const bool last = layer.channels_last != 0;
+        convert<true>({tensors.x, layer.in_channels, last, true}, sources, 0, sizes, block, place);
+        const Part from{before, block, 0}, to{sources, place, layer.in_channels};
+        activate(outer, layer.rectifies, 0, layer.out_channels, from, to);
     }
 
     void hand_out(Index which) {

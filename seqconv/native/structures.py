@@ -35,7 +35,7 @@ class Learned(ctypes.Structure):
     """`Learned` in layer.h."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("weight", "bias", "mean", "inverse_deviation", "d_weight", "d_bias")),
+        *((name, ctypes.c_void_p) for name in ("weight", "bias", "mean", "variance", "d_weight", "d_bias")),
         ("training", Integer),
         ("epsilon", ctypes.c_double),
     ]

@@ -20,9 +20,9 @@ static inline Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); 
 static inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 // The second if it is not a number.
 static inline Vector greater_of(Vector a, Vector b) { return _mm512_max_ps(a, b); }
-// `value` where `condition` is above zero, else zero.
-static inline Vector where_positive(Vector condition, Vector value) {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(condition, zero(), _CMP_GT_OQ), value);
+// `value`, but zero where `condition` is zero or less: what is not a number passes, as through torch's ReLU.
+static inline Vector unless_at_most_zero(Vector condition, Vector value) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(condition, zero(), _CMP_NLE_UQ), value);
 }
 static inline float sum(Vector value) { return _mm512_reduce_add_ps(value); }
 #elif defined(__AVX2__) && defined(__FMA__)
@@ -39,8 +39,8 @@ static inline Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); 
 static inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 // The second if it is not a number.
 static inline Vector greater_of(Vector a, Vector b) { return _mm256_max_ps(a, b); }
-static inline Vector where_positive(Vector condition, Vector value) {
-    return _mm256_and_ps(_mm256_cmp_ps(condition, zero(), _CMP_GT_OQ), value);
+static inline Vector unless_at_most_zero(Vector condition, Vector value) {
+    return _mm256_and_ps(_mm256_cmp_ps(condition, zero(), _CMP_NLE_UQ), value);
 }
 static inline float sum(Vector value) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));

@@ -1,13 +1,15 @@
 // Gradient of weights: what rows of sources and the gradients of outputs have in common.
 //
 // Here a vector holds neighbouring outputs, not pixels, so that nothing has to be added up across a vector: the
-// gradients are kept pixel by pixel, in blocks of OUTPUTS_WIDE outputs: [block][outputs / OUTPUTS_WIDE][y][pixel][output].
+// gradients are kept pixel by pixel, in blocks of OUTPUTS_WIDE outputs:
+// [block][outputs / OUTPUTS_WIDE][y][pixel][output].
 #pragma once
 
 #include "convolution.h"
 
 constexpr Index OUTPUTS_WIDE = 2 * LANES;
-constexpr Index PIXELS_AT_ONCE = 256;  // before sums leave the registers: the gradients of so many stay in level 1 cache
+// Before sums leave the registers: the gradients of so many stay in level 1 cache.
+constexpr Index PIXELS_AT_ONCE = 256;
 
 struct Pixels {
     float* data;
@@ -27,7 +29,9 @@ static inline Pixels pixels_of(float* data, const Sizes& sizes, Index outputs) {
 }
 
 // Rows of `channels` outputs from `first` on into pixels, for one block and y. `rows` is that of the first of them.
-static void to_pixels(const float* rows, Index stride, Index first, Index channels, const Pixels& pixels, Index block, Index y) {
+static void to_pixels(
+    const float* rows, Index stride, Index first, Index channels, const Pixels& pixels, Index block, Index y
+) {
     Index c = 0;
     while (c < channels) {
         const Index output = first + c;
@@ -132,7 +136,9 @@ static void correlate(
                 const auto correlated = kernel.width == 3
                                             ? (halves == 3 ? correlate_channels<3, 2> : correlate_channels<3, 1>)
                                             : (halves == 3 ? correlate_channels<1, 2> : correlate_channels<1, 1>);
-                correlated(channels, source, channel, line, shift, here, d_line, end - begin, d.row, tap, channel_stride);
+                correlated(
+                    channels, source, channel, line, shift, here, d_line, end - begin, d.row, tap, channel_stride
+                );
             }
         }
 }

@@ -1,5 +1,7 @@
 """The native plan against the reference: exactly in whole numbers, up to rounding with norms; and what it refuses."""
 
+import functools
+import itertools
 import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqconv.layers import native
@@ -25,6 +29,7 @@ from tests.seqconv.layers.examples import (
     inputs_of,
     make_layer,
     results,
+    set_mode,
     with_plan,
 )
 from tests.seqconv.layers.test_blocked import kept_bytes
@@ -316,6 +321,151 @@ def test_memory_to_work_in_stays_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(native, "HELD_FLOATS", 1500)
     assert workspace.of(2000) is not first
     assert workspace.held is None
+
+
+def strided(tensor: Tensor | None) -> nn.Parameter:
+    """The same values, every other of a longer tensor."""
+    assert tensor is not None
+    return nn.Parameter(torch.stack([tensor.detach(), tensor.detach() + 5], dim=1)[:, 0])
+
+
+def poisoned(kept: int) -> Tensor:
+    return torch.full((kept,), float("nan"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_left_in_memory_is_not_read(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither from the last call nor as the allocator gives it; in places without an image, unread groups and pads."""
+    layer = float_layer(pattern="split", **FORMS[form])
+    for channels_last in (False, True):
+        x, shortcut = inputs_of(layer, (17, 3, 8), with_shortcut=True, channels_last=channels_last)
+        inputs = x.float(), shortcut.float()
+        monkeypatch.setattr(native._workspace, "of", torch.zeros)
+        expected = results(with_plan(layer, "native"), *inputs)
+        monkeypatch.setattr(native._workspace, "of", poisoned)
+        monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+        torch.use_deterministic_algorithms(True)
+        try:
+            found = results(with_plan(layer, "native"), *inputs)
+        finally:
+            torch.use_deterministic_algorithms(False)
+        assert_same(found, expected, tolerance=0, case=channels_last)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_places_without_an_image_do_not_overflow(form: str) -> None:
+    """Where nothing varies, norms multiply by hundreds what differs from the mean, as zeros would, in all 32 steps."""
+    layer = SeqConv2d(16, 256, 1, group_width=8, norm=True, activation=True, pattern="dense", **FORMS[form])
+    for channels_last in (torch.contiguous_format, torch.channels_last):
+        x = torch.full((17, 16, 4, 8), 3.0).to(memory_format=channels_last)
+        twin = with_plan(layer, "native")
+        assert all(stream.isfinite().all() for stream in twin.streams(x))
+        assert all(buffer.isfinite().all() for buffer in twin.buffers())
+
+
+def after(layer: SeqConv2d, x: Tensor, given: Tensor) -> list[tuple[str, Any]]:
+    """Output, gradients and buffers where the loss is as little finite as the output."""
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    torch.autograd.backward(y, torch.where(y.isfinite(), given, y.detach()))
+    gradients = [(name, parameter.grad) for name, parameter in layer.named_parameters()]
+    return [("y", y), ("x", x.grad), *gradients, *layer.named_buffers()]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_not_finite_comes_through(form: str, mode: str, value: float) -> None:
+    """As in the reference: to nothing else, and not stopped by ReLU on its way back."""
+    for norm in (False, True):
+        layer = SeqConv2d(16, 24, group_width=8, norm=norm, activation=True, **FORMS[form])
+        with torch.no_grad():
+            for weight in layer.parameters():
+                weight.abs_()  # no infinity minus another, which depends on the order
+        set_mode(layer, mode)
+        x, given = torch.rand(18, 16, 3, 8), torch.rand(18, 24, 3, 8)
+        x[3, 5, 1, 2] = value
+        twins = with_plan(layer, "native"), with_plan(layer, "reference")
+        for (name, found), (_, expected) in zip(*(after(twin, x, given) for twin in twins), strict=True):
+            assert torch.equal(found.isfinite(), expected.isfinite()), (name, norm)
+
+
+def test_the_variance_of_what_does_not_vary() -> None:
+    """Not what is left of eps, which may be below zero."""
+    layer = SeqConv2d(16, 16, group_width=8, norm=True)
+    assert layer.norm is not None
+    layer.norm.momentum, layer.norm.eps = 1.0, 0.1
+    with torch.no_grad():
+        layer.weight.mul_(1e-4)
+    for x in (torch.zeros(16, 16, 4, 8), torch.randn(16, 16, 4, 8)):
+        twins = with_plan(layer, "native"), with_plan(layer, "reference").double()
+        twins[0](x), twins[1](x.double())
+        found, expected = (dict(twin.named_buffers())["norm.running_var"].double() for twin in twins)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_parameters_and_statistics_that_are_not_dense(form: str, mode: str) -> None:
+    layer = set_mode(float_layer(bias=True, **FORMS[form]), mode)
+    twin, x = with_plan(layer, "native"), torch.randn(16, 32, 4, 8)
+    twin.bias = strided(twin.bias)
+    twin.weight = nn.Parameter(twin.weight.detach().permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0))
+    for norm in filter(None, (twin.reduce_norm, twin.norm)):
+        norm.weight, norm.bias = strided(norm.weight), strided(norm.bias)
+        norm.running_mean, norm.running_var = strided(norm.running_mean).detach(), strided(norm.running_var).detach()
+    assert_same(results(twin, x), results(with_plan(layer, "native"), x), tolerance=0, case=form)
+
+
+def test_a_negative_view() -> None:
+    layer, x = float_layer(), torch.randn(16, 32, 4, 8)
+    assert torch.equal(with_plan(layer, "native")(torch._neg_view(x)), with_plan(layer, "native")(-x))
+
+
+@pytest.mark.parametrize("default", [torch.float16, torch.float64])
+def test_defaults_of_torch_change_nothing(default: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x, before = float_layer(), torch.randn(16, 32, 4, 8), torch.get_default_dtype()
+    monkeypatch.setattr(native, "_workspace", native._Workspace())
+    torch.set_default_dtype(default)
+    try:
+        with torch.device("meta"):
+            layer(x)
+    finally:
+        torch.set_default_dtype(before)
+    held = native._workspace.held
+    assert held is not None
+    assert (held.dtype, held.device.type) == (torch.float32, "cpu")
+
+
+@pytest.mark.parametrize("name", ["weight", "reduce_weight", "bias", "norm.weight", "norm.running_var"])
+def test_other_shapes_are_refused(name: str) -> None:
+    """The library reads as much as a layer has."""
+    layer = float_layer(form="bottleneck", bias=True)
+    tensors = dict(itertools.chain(layer.named_parameters(), layer.named_buffers()))
+    with pytest.raises(ValueError, match="other shapes than it was made with"):
+        functional_call(layer, {name: tensors[name].detach()[:1]}, (torch.rand(16, 32, 4, 8),))
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_checkpoints_and_a_layer_used_twice(use_reentrant: bool) -> None:
+    layer = SeqConv2d(32, 32, group_width=8, norm=True, activation=True, plan="native")
+    gradients = []
+    for call in (layer, functools.partial(checkpoint, layer, use_reentrant=use_reentrant)):
+        x = torch.ones(16, 32, 4, 8).requires_grad_()
+        y = call(call(x))
+        torch.autograd.backward(y.mul_(1).sum())
+        gradients.append(
+            {name: leaf.grad.clone() for name, leaf in [("x", x), *layer.named_parameters()] if leaf.grad is not None}
+        )
+        layer.zero_grad()
+    assert_same(*gradients, tolerance=0, case=use_reentrant)
+
+
+def test_two_backward_passes() -> None:
+    layer, x = float_layer(), torch.randn(16, 32, 4, 8, requires_grad=True)
+    y = layer(x)
+    first, second = (torch.autograd.grad(y.sum(), [x, *layer.parameters()], retain_graph=True) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_a_network_learns_the_same() -> None:
