@@ -51,37 +51,53 @@ class Search:
     ) -> None:
         self.command = list(command)
         self._ended: tuple[int, str, str] | None = None
+        self._stderr: str | None = None
         self.scratch = Path(tempfile.mkdtemp(prefix="seqconv-test-"))
-        self._process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=cwd,
-            env=clean_environment() | {"TMPDIR": str(self.scratch)} | dict(environment or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self._stdout = self.scratch / "stdout.txt"  # which others can read meanwhile
+        with self._stdout.open("wb") as stdout:
+            self._process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=cwd,
+                env=clean_environment() | {"TMPDIR": str(self.scratch)} | dict(environment or {}),
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
 
     def __enter__(self) -> Search:
         return self
 
     def __exit__(self, *_: object) -> None:
         kill_all(self._process.pid)
-        self._process.communicate()
+        self._errors(None)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def end(self) -> tuple[int, str, str]:
         """Exit code, stdout and stderr, once it has ended."""
         if self._ended is None:
-            stdout, stderr = self._process.communicate(timeout=PATIENCE)
-            self._ended = self._process.returncode, stdout, stderr
+            stderr = self._errors(PATIENCE)
+            self._ended = self._process.returncode, self._stdout.read_text(), stderr
         return self._ended
+
+    def _errors(self, patience: float | None) -> str:
+        """Stderr, once nobody can write to it any more."""
+        if self._stderr is None:
+            self._stderr = self._process.communicate(timeout=patience)[1]
+        return self._stderr
 
     def succeed(self) -> str:
         """Stdout of a search that must end well and have nothing to complain of."""
         code, stdout, stderr = self.end()
         assert (code, stderr) == (0, ""), stdout + stderr
         return stdout
+
+    def hear(self, words: str) -> None:
+        """Wait until it has said this on stdout; it must be running then."""
+        deadline = time.monotonic() + PATIENCE
+        while words not in (said := self._stdout.read_text()):
+            assert time.monotonic() < deadline and self._process.poll() is None, f"never said {words!r}: {said}"
+            time.sleep(0.02)
 
     def wait(self, run: Path, until: Callable[[list[TrialRecord]], bool]) -> list[TrialRecord]:
         """The records of its run folder once they are as wanted; it must be running then."""
@@ -99,7 +115,7 @@ class Search:
     def kill(self) -> None:
         """kill -9 of the driver alone."""
         self.signal(signal.SIGKILL)
-        self._process.communicate()
+        self._errors(None)
 
     def processes(self) -> dict[int, str]:
         """Pid and command of all that it started and that still run, itself included."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from tests.searchers.fakes import drawn, finish, space
 
 pytestmark = pytest.mark.skipif(not BINARIES, reason=MISSING)
 
-TRIALS, EPOCHS = 6, 2
+TRIALS, EPOCHS = 10, 2
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +122,7 @@ def test_two_drivers_of_which_one_is_killed_and_a_server_that_crashes(postgresql
 
     def begun(found: list[TrialRecord]) -> bool:
         mine = own(found, folders[0])
-        return len(mine) >= 2 and mine[-1].outcome == RUNNING
+        return len(mine) >= 2 and mine[-1].outcome == RUNNING and bool(own(found, folders[1]))
 
     with (
         search(*settings, f"run={folders[0]}", environment=environment) as killed,
@@ -133,7 +132,7 @@ def test_two_drivers_of_which_one_is_killed_and_a_server_that_crashes(postgresql
         killed.kill()
         files = metrics_files(folders[0], before[:-1])
         postgresql.stop()
-        time.sleep(3)
+        other.hear("the store cannot be used, trying again")
         postgresql.start()
         with search(*settings, f"run={folders[0]}", f"store.url={url}") as again:
             said = [again.succeed(), other.succeed()]
