@@ -37,11 +37,11 @@ HELD_FLOATS = 256 * 2**20
 
 def refusal(op: Operation, parameters: Parameters, x_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> str | None:
     """Why the native plan cannot compute this; None where it can."""
+    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
+        return "it is being traced"
     reduce_weight, weight, bias, *norms = parameters
     vectors = [bias, *(vector for norm in norms if norm is not None for vector in norm[:4])]
     tensors = [tensor for tensor in (x_NCHW, shortcut_NCHW, reduce_weight, weight, *vectors) if tensor is not None]
-    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
-        return "it is being traced"
     if any(type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type != "cpu" for tensor in tensors):
         return "it is for tensors in a CPU's memory"
     if any(tensor.dtype != torch.float32 for tensor in tensors) or torch.is_autocast_enabled("cpu"):

@@ -24,28 +24,23 @@ struct BackwardPass {
     std::vector<GradientSums> partial;  // [block][channel of a step]
     std::vector<GradientSums> settled;
     std::vector<double> partial_bias;
+    Sweeps each_block;
 
     BackwardPass(const Layer& layer, const Tensors& tensors, Arena& arena)
         : layer(layer), tensors(tensors), sizes(layer.sizes()), program(backward_program(layer)),
           inner(tensors.inner.norm()), outer(tensors.outer.norm()), kernel(layer.aggregation()),
-          source_weights(layer, tensors, arena) {
-        const auto rows = [&](Index channels, Index pad) {
-            return rows_of(arena.take(floats_of(sizes, channels, pad)), sizes, channels, pad);
-        };
-        const auto pixels = [&](Index channels) {
-            return pixels_of(arena.take(floats_of_pixels(sizes, channels)), sizes, channels);
-        };
+          source_weights(layer, tensors, arena), each_block{layer, sizes.blocks} {
         const Index k = layer.group_width, C = layer.out_channels, pad = layer.pad(kernel);
-        d = rows(C, pad);
-        if (tensors.d_raw || tensors.d_shortcut) d_raw = rows(C, 0);
-        if (tensors.d_x) d_inputs = rows_for_threads(layer, sizes, layer.in_channels, 0, arena);
+        d = arena.rows(sizes, C, pad);
+        if (tensors.d_raw || tensors.d_shortcut) d_raw = arena.rows(sizes, C, 0);
+        if (tensors.d_x) d_inputs = arena.rows_for_threads(layer, layer.in_channels, 0);
         before = rows_of(tensors.before, sizes, C, 0);
         reduced = rows_of(tensors.reduced, sizes, C, 0);
-        d_pixels = pixels(C);
+        d_pixels = arena.pixels(sizes, C);
         if (layer.bottleneck) {
-            bottleneck = rows(k, layer.pad(layer.kernel()));
-            d_before = rows_for_threads(layer, sizes, k, layer.pad(layer.kernel()), arena);
-            d_own_pixels = pixels(k);
+            bottleneck = arena.rows(sizes, k, layer.pad(layer.kernel()));
+            d_before = arena.rows_for_threads(layer, k, layer.pad(layer.kernel()));
+            d_own_pixels = arena.pixels(sizes, k);
             own_size = d_own_pixels.wide() * k * layer.kernel().taps() * OUTPUTS_WIDE;
             own_sums = arena.take(OWN_PARTS * own_size);
             packed_own = arena.take(C * k / layer.subgroups * layer.kernel().taps());
@@ -57,48 +52,53 @@ struct BackwardPass {
     }
 
     void run() {
+        const Index C = layer.out_channels;
         pack_backward(layer, tensors, program, packed);
         if (layer.bottleneck) pack_own(layer, tensors, packed_own, true);
-        each_block(layer, sizes, [&](Index block) { enter(block); });
+        if (layer.channels_last) each_block([&](Index block) { enter(0, C, block); });
         for (Index step = layer.steps() - 1; step >= 0; step--) {
-            each_block(layer, sizes, [&](Index block) {
+            each_block([&](Index block) {
                 if (step + 1 < layer.steps()) leave(step + 1, block);
                 through_activation(step, block);
             });
             if (!layer.bottleneck && step + 1 < layer.steps()) settle_bias(step + 1);
             settle_gradients(tensors.outer, step);
             if (layer.bottleneck) {
-                each_block(layer, sizes, [&](Index block) { through_own(step, block); });
+                each_block([&](Index block) { through_own(step, block); });
                 settle_bias(step);
                 if (tensors.d_own) own_weights(step);
                 settle_gradients(tensors.inner, step);
             }
         }
-        each_block(layer, sizes, [&](Index block) {
+        each_block([&](Index block) {
             leave(0, block);
             if (tensors.d_x) inputs(block);
-            const bool last = layer.channels_last != 0;
-            const Rows& d_shortcut = layer.bottleneck ? d_raw : d;
+            const Part d_shortcut{layer.bottleneck ? d_raw : d, block, 0};
             if (tensors.d_shortcut)
-                convert<false>({tensors.d_shortcut, layer.out_channels, last}, d_shortcut, 0, sizes, block);
+                convert<false>(layer.images(tensors.d_shortcut, C), 0, C, sizes, block, d_shortcut);
         });
         if (!layer.bottleneck) settle_bias(0);
         if (tensors.d_sources) source_weights.run(d_pixels);
     }
 
-    void enter(Index block) {
-        const bool last = layer.channels_last != 0;
-        if (tensors.d_act) convert<true>({tensors.d_act, layer.out_channels, last}, d, 0, sizes, block);
-        else std::memset(d.data + block * d.block(), 0, d.block() * sizeof(float));
-        if (tensors.d_raw) convert<true>({tensors.d_raw, layer.out_channels, last}, d_raw, 0, sizes, block);
+    // Some channels of what is given. In NCHW they lie apart from others, and come when they are needed.
+    void enter(Index first, Index channels, Index block) {
+        const Index C = layer.out_channels;
+        const Part to{d, block, first};
+        if (tensors.d_act) convert<true>(layer.images(tensors.d_act, C), first, channels, sizes, block, to);
+        else clear(to, channels);
+        if (tensors.d_raw)
+            convert<true>(layer.images(tensors.d_raw, C), first, channels, sizes, block, {d_raw, block, first});
     }
 
     // What later steps say to this step's output, on top of what is given; then back through its ReLU.
     void through_activation(Index step, Index block) {
         const Place place{&d, block, 0, sizes.images, kernel};
         const Index end = step + 1, begin = step / layer.panel * layer.panel, first = step * layer.group_width;
-        if (end == layer.steps() || end % layer.panel == 0)
+        if (end == layer.steps() || end % layer.panel == 0) {
+            if (!layer.channels_last) enter(begin * layer.group_width, (end - begin) * layer.group_width, block);
             gather(&program.outputs[begin], end - begin, &Gathering::known, packed, place, d, block, true);
+        }
         gather(&program.outputs[step], 1, &Gathering::inner, packed, place, d, block, true);
         deactivate(
             outer, layer.rectifies, first, layer.group_width, {d, block, first}, {before, block, first},
@@ -167,7 +167,7 @@ struct BackwardPass {
             }
             to_pixels(d_before.at(mine, y, 0), d_before.channel(), 0, k, d_own_pixels, block, y);
         }
-        clear_pads(d_before, mine, 0, k);
+        clear_pads({d_before, mine, 0}, k);
         const Part from{reduced, block, first};
         activate(inner, layer.rectifies, first, k, from, {bottleneck, block, 0});
         convolve_own(layer, step, packed_own, d_before, mine, d, sizes, block);
@@ -192,14 +192,14 @@ struct BackwardPass {
     }
 
     void inputs(Index block) {
-        const Index mine = thread();
+        const Index mine = thread(), C = layer.in_channels;
         if (Index(program.inputs.size()) < layer.input_groups())  // nothing reads the others
-            std::memset(d_inputs.data + mine * d_inputs.block(), 0, d_inputs.block() * sizeof(float));
+            clear({d_inputs, mine, 0}, C);
         gather(
             program.inputs.data(), program.inputs.size(), &Gathering::known, packed,
             {&d, block, 0, sizes.images, kernel}, d_inputs, mine, false
         );
-        convert<false>({tensors.d_x, layer.in_channels, layer.channels_last != 0}, d_inputs, 0, sizes, block, mine);
+        convert<false>(layer.images(tensors.d_x, C), 0, C, sizes, block, {d_inputs, mine, 0});
     }
 
     // Of the convolution behind a bottleneck. The blocks are cut into the same parts whatever the number of threads.

@@ -98,7 +98,7 @@ static void convolve_row(
 ) {
     const Index vectors = place.from->row / LANES;
     for (Index o = 0; o < outputs; o += TILE_OUTPUTS) {
-        const Index some = outputs - o < TILE_OUTPUTS ? outputs - o : TILE_OUTPUTS;
+        const Index some = std::min<Index>(TILE_OUTPUTS, outputs - o);
         const float* packed = weights.data + o * weights.columns * place.kernel.taps();
         for (Index v = 0; v < vectors;) {
             // As even as can be: 7 are 3, 2 and 2.
@@ -120,7 +120,7 @@ struct Strides {
     Index output, channel, tap;
 };
 
-// Columns [column, column + channels) of the packed weights of `outputs` outputs, all of them `weights.columns` wide.
+// Columns [column, column + channels) of the packed weights of `outputs` outputs, which have `columns` of them.
 // `from` is that of the first output, source channel and tap; with `turned`, taps are taken from the last to the first.
 static void pack(
     float* to, Index columns, Index column, Index outputs, Index channels, const Kernel& kernel, const float* from,
@@ -128,7 +128,7 @@ static void pack(
 ) {
     const Index taps = kernel.taps();
     for (Index o = 0; o < outputs; o += TILE_OUTPUTS) {
-        const Index some = outputs - o < TILE_OUTPUTS ? outputs - o : TILE_OUTPUTS;
+        const Index some = std::min<Index>(TILE_OUTPUTS, outputs - o);
         for (Index ky = 0; ky < kernel.height; ky++)
             for (Index c = 0; c < channels; c++)
                 for (Index kx = 0; kx < kernel.width; kx++) {

@@ -1,8 +1,6 @@
 // The forward pass: step by step, each sweeping over the blocks of images.
 #pragma once
 
-#include <algorithm>
-
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -16,10 +14,18 @@ static void each(const Layer& layer, Index count, const Work& work) {
     for (Index number = 0; number < count; number++) work(number);
 }
 
-template <typename Work>
-static void each_block(const Layer& layer, const Sizes& sizes, const Work& work) {
-    each(layer, sizes.blocks, work);
-}
+// Sweeps over the blocks of images, each the other way round: what the last one ended with is still in the caches.
+struct Sweeps {
+    const Layer& layer;
+    const Index blocks;
+    bool backwards = false;
+
+    template <typename Work>
+    void operator()(const Work& work) {
+        each(layer, blocks, [&](Index place) { work(backwards ? blocks - 1 - place : place); });
+        backwards = !backwards;
+    }
+};
 
 // This one among the threads that share the work.
 static Index thread() {
@@ -28,12 +34,6 @@ static Index thread() {
 #else
     return 0;
 #endif
-}
-
-// Rows of one block for each thread, in the place of blocks.
-static Rows rows_for_threads(const Layer& layer, const Sizes& sizes, Index channels, Index pad, Arena& arena) {
-    const Rows rows = rows_of(nullptr, sizes, channels, pad);
-    return rows_of(arena.take(layer.threads * rows.block()), sizes, channels, pad);
 }
 
 // What `count` groups of outputs gather in all rows of a block, from `place` on: `what` they know, or the rest.
@@ -81,19 +81,17 @@ struct Forward {
     Rows bottleneck;  // of one block and step, for each thread
     float *packed, *packed_own;
     std::vector<Moments> moments;
+    Sweeps each_block;
 
     Forward(const Layer& layer, const Tensors& tensors, Arena& arena)
         : layer(layer), tensors(tensors), sizes(layer.sizes()), steps(forward_program(layer)),
-          inner(tensors.inner.norm()), outer(tensors.outer.norm()) {
-        const auto rows = [&](Index channels, Index pad) {
-            return rows_of(arena.take(floats_of(sizes, channels, pad)), sizes, channels, pad);
-        };
+          inner(tensors.inner.norm()), outer(tensors.outer.norm()), each_block{layer, sizes.blocks} {
         const Index k = layer.group_width, C = layer.out_channels;
-        sources = rows(layer.in_channels + C, layer.pad(layer.aggregation()));
+        sources = arena.rows(sizes, layer.in_channels + C, layer.pad(layer.aggregation()));
         before = rows_of(tensors.before, sizes, C, 0);
         reduced = rows_of(tensors.reduced, sizes, C, 0);
-        if (layer.bottleneck) bottleneck = rows_for_threads(layer, sizes, k, layer.pad(layer.kernel()), arena);
-        if (tensors.shortcut) shortcut = rows(C, 0);
+        if (layer.bottleneck) bottleneck = arena.rows_for_threads(layer, k, layer.pad(layer.kernel()));
+        if (tensors.shortcut) shortcut = arena.rows(sizes, C, 0);
         packed = arena.take(steps.back().weights + steps.back().columns * k * layer.aggregation().taps());
         packed_own = layer.bottleneck ? arena.take(C * k / layer.subgroups * layer.kernel().taps()) : nullptr;
         moments.resize(sizes.blocks * k);
@@ -102,27 +100,26 @@ struct Forward {
     void run() {
         pack_forward(layer, tensors, steps, packed);
         if (layer.bottleneck) pack_own(layer, tensors, packed_own, false);
-        const bool last = layer.channels_last != 0;
-        each_block(layer, sizes, [&](Index block) {
-            convert<true>({tensors.x, layer.in_channels, last, true}, sources, 0, sizes, block);
+        each_block([&](Index block) {
+            const Index in = layer.in_channels, out = layer.out_channels;
+            convert<true>(layer.images(tensors.x, in, true), 0, in, sizes, block, {sources, block, 0});
             if (tensors.shortcut)
-                convert<true>({tensors.shortcut, layer.out_channels, last, true}, shortcut, 0, sizes, block);
+                convert<true>(layer.images(tensors.shortcut, out, true), 0, out, sizes, block, {shortcut, block, 0});
         });
         for (Index step = 0; step < layer.steps(); step++) {
-            each_block(layer, sizes, [&](Index block) {
+            each_block([&](Index block) {
                 if (step > 0) finish(step - 1, block);
                 begin(step, block);
             });
             if (layer.bottleneck) {
                 settle_if(inner, step);
-                each_block(layer, sizes, [&](Index block) { behind_bottleneck(step, block); });
+                each_block([&](Index block) { behind_bottleneck(step, block); });
             }
             settle_if(outer, step);
         }
-        each_block(layer, sizes, [&](Index block) {
+        each_block([&](Index block) {
             finish(layer.steps() - 1, block);
-            if (tensors.raw) convert<false>({tensors.raw, layer.out_channels, last}, before, 0, sizes, block);
-            convert<false>({tensors.act, layer.out_channels, last}, sources, layer.in_channels, sizes, block);
+            if (layer.channels_last) give(0, layer.out_channels, block);
         });
     }
 
@@ -179,5 +176,15 @@ struct Forward {
         const Index first = step * layer.group_width;
         const Part from{before, block, first}, to{sources, block, layer.in_channels + first};
         activate(outer, layer.rectifies, first, layer.group_width, from, to);
+        if (!layer.channels_last) give(first, layer.group_width, block);
+    }
+
+    // Some channels of what was asked for. In NCHW they lie apart from others, and go while they are at hand.
+    void give(Index first, Index channels, Index block) {
+        const Index C = layer.out_channels;
+        if (tensors.raw)
+            convert<false>(layer.images(tensors.raw, C), first, channels, sizes, block, {before, block, first});
+        const Part act{sources, block, layer.in_channels + first};
+        convert<false>(layer.images(tensors.act, C), first, channels, sizes, block, act);
     }
 };

@@ -1,6 +1,7 @@
 // What a caller hands over: a layer as plain numbers, and its tensors. Mirrored in structures.py.
 #pragma once
 
+#include "images.h"
 #include "norm.h"
 #include "weight_gradient.h"
 
@@ -28,6 +29,9 @@ struct Layer {
     // Of the convolution that reads the sources.
     Kernel aggregation() const { return bottleneck ? Kernel{1, 1, 1, 1} : kernel(); }
     Index pad(const Kernel& of) const { return of.width / 2 * of.dilation_x * sizes().images; }
+    Images images(float* data, Index channels, bool repeats = false) const {
+        return {data, channels, channels_last != 0, repeats};
+    }
 };
 
 struct Learned {
@@ -60,5 +64,16 @@ struct Arena {
         float* piece = base ? base + used : nullptr;
         used += (floats + 2 * LANES - 1) / LANES * LANES;
         return piece;
+    }
+    Rows rows(const Sizes& sizes, Index channels, Index pad) {
+        return rows_of(take(floats_of(sizes, channels, pad)), sizes, channels, pad);
+    }
+    // Of one block for each thread, in the place of blocks.
+    Rows rows_for_threads(const Layer& layer, Index channels, Index pad) {
+        const Sizes sizes = layer.sizes();
+        return rows_of(take(layer.threads * floats_of(sizes, channels, pad) / sizes.blocks), sizes, channels, pad);
+    }
+    Pixels pixels(const Sizes& sizes, Index outputs) {
+        return pixels_of(take(floats_of_pixels(sizes, outputs)), sizes, outputs);
     }
 };

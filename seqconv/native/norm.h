@@ -99,7 +99,7 @@ struct Affine {
 static void activate(const Norm& norm, bool rectifies, Index first, Index channels, const Part& from, const Part& to) {
     const Index row = from.rows.row, pad = to.rows.pad;
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
-        const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
+        const Index some = std::min(CHANNELS_AT_ONCE, channels - begin);
         const Affine affine(norm, first + begin, some);
         const Vector least = all(rectifies ? 0 : -HUGE_VALF);
         for (Index y = 0; y < from.rows.height; y++) {
@@ -131,7 +131,7 @@ static void deactivate(
 ) {
     const Index row = d.rows.row;
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
-        const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
+        const Index some = std::min(CHANNELS_AT_ONCE, channels - begin);
         const Affine affine(norm, first + begin, some);
         Vector plain[CHANNELS_AT_ONCE], product[CHANNELS_AT_ONCE];
         for (Index c = 0; c < some; c++) plain[c] = product[c] = zero();
@@ -167,7 +167,7 @@ static void unnormalise(
 ) {
     const Index row = d.rows.row;
     for (Index begin = 0; begin < channels; begin += CHANNELS_AT_ONCE) {
-        const Index some = channels - begin < CHANNELS_AT_ONCE ? channels - begin : CHANNELS_AT_ONCE;
+        const Index some = std::min(CHANNELS_AT_ONCE, channels - begin);
         float scale[CHANNELS_AT_ONCE], slope[CHANNELS_AT_ONCE], constant[CHANNELS_AT_ONCE];
         for (Index c = 0; c < some; c++) {
             const Index channel = first + begin + c;

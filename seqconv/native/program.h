@@ -11,6 +11,7 @@ struct Gathering {
     Index columns = 0;          // source channels in all
     Index weights = 0;          // where its packed weights begin
     Index channel = 0, channels = 0;  // of the outputs
+    std::vector<const Read*> reads;   // by column; backward
 };
 
 static void extend(std::vector<Run>& runs, Index channel, Index channels, Index column) {
@@ -66,7 +67,8 @@ struct Backward {
     Index weights = 0;               // floats, packed
 };
 
-static Gathering& target(Backward& program, const Layer& layer, const Read& read) {
+// Of the source group that is read.
+static Gathering& gathering(Backward& program, const Layer& layer, const Read& read) {
     const Index output = read.channel - layer.in_channels;
     if (output >= 0) return program.outputs[output / layer.group_width];
     for (Gathering& input : program.inputs)
@@ -87,7 +89,8 @@ static Backward backward_program(const Layer& layer) {
     }
     for (Index r = 0; r < layer.read_count; r++) {
         const Read& read = layer.reads[r];
-        Gathering& group = target(program, layer, read);
+        Gathering& group = gathering(program, layer, read);
+        group.reads.push_back(&read);
         const bool is_output = read.channel >= layer.in_channels;
         const Index step = (read.channel - layer.in_channels) / k;
         const bool same_panel = is_output && step / layer.panel == read.step / layer.panel;
@@ -102,20 +105,21 @@ static Backward backward_program(const Layer& layer) {
     return program;
 }
 
-static void pack_backward(const Layer& layer, const Tensors& tensors, Backward& program, float* packed) {
+static void pack_backward(const Layer& layer, const Tensors& tensors, const Backward& program, float* packed) {
     const Strides& strides = tensors.sources_strides;
     const Strides turned{strides.channel, strides.output, strides.tap};
-    std::vector<Index> filled(layer.in_channels + layer.out_channels, 0);
-    for (Index r = 0; r < layer.read_count; r++) {
-        const Read& read = layer.reads[r];
-        const Gathering& group = target(program, layer, read);
-        Index& column = filled[read.channel];
-        pack(
-            packed + group.weights, group.columns, column, group.channels, layer.group_width, layer.aggregation(),
-            tensors.sources + read.column * strides.channel, turned, true
-        );
-        column += layer.group_width;
-    }
+    for (const auto* groups : {&program.inputs, &program.outputs})
+        for (const Gathering& group : *groups) {
+            Index column = 0;
+            for (const Read* read : group.reads) {
+                const float* from = tensors.sources + read->column * strides.channel;
+                pack(
+                    packed + group.weights, group.columns, column, group.channels, layer.group_width,
+                    layer.aggregation(), from, turned, true
+                );
+                column += layer.group_width;
+            }
+        }
 }
 
 // The k to k convolutions behind bottlenecks: [step][subgroup] tiles, each of k / subgroups source channels.

@@ -9,6 +9,9 @@
 // gradients all are zero.
 #pragma once
 
+#include <algorithm>
+#include <cstring>
+
 #include "vectors.h"
 
 struct Sizes {
@@ -26,9 +29,8 @@ struct Sizes {
         row = width * images;
     }
 
-    Index vectors() const { return row / LANES; }
     // Images of a block that are there.
-    Index present(Index block) const { return batch - block * images < images ? batch - block * images : images; }
+    Index present(Index block) const { return std::min(images, batch - block * images); }
     Index values() const { return batch * height * width; }
 };
 
@@ -64,81 +66,17 @@ static inline Rows rows_of(float* data, const Sizes& sizes, Index channels, Inde
     return {data, channels, sizes.height, pad, sizes.row};
 }
 
-// A tensor as torch holds it: NCHW, or NHWC (channels_last).
-struct Images {
-    float* data;
-    Index channels;
-    bool channels_last;
-    bool repeats = false;  // the first of a block for those that are not there, else zeros; from images to rows
-};
-
-static inline void clear_pads(const Rows& rows, Index block, Index first, Index channels) {
-    if (rows.pad == 0) return;
-    for (Index y = 0; y < rows.height; y++)
-        for (Index c = first; c < first + channels; c++) {
-            float* row = rows.at(block, y, c);
-            for (Index i = 1; i <= rows.pad; i++) row[-i] = row[rows.row + i - 1] = 0;
-        }
+static inline void clear(const Part& part, Index channels) {
+    for (Index y = 0; y < part.rows.height; y++)
+        std::memset(part.at(y, 0) - part.rows.pad, 0, channels * part.channel() * sizeof(float));
 }
 
-// One block of images into the rows of a block, or back. `first` is the rows' channel of the images' first one.
-template <bool TO_ROWS>
-static void convert(
-    const Images& images, const Rows& rows, Index first, const Sizes& sizes, Index block, Index block_of_rows
-) {
-    const Index C = images.channels, present = sizes.present(block), I = sizes.images, W = sizes.width;
-    const Index image_floats = C * sizes.height * W;
-    float* const origin = images.data + block * I * image_floats;
-    float nothing[8] = {0};
-    // Where an image lies among those of its block, or -1.
-    const auto place = [&](Index image) { return image < present ? image : TO_ROWS && images.repeats ? 0 : -1; };
-    for (Index y = 0; y < sizes.height; y++) {
-        if (images.channels_last) {
-            for (Index q = 0; q < sizes.row; q += 8) {
-                float* pixels[8];
-                bool is_there[8];
-                for (int j = 0; j < 8; j++) {
-                    const Index x = (q + j) / I, image = place((q + j) % I);
-                    is_there[j] = image >= 0;
-                    pixels[j] = origin + image * image_floats + (y * W + x) * C;
-                }
-                Index c = 0;
-                for (; c + 8 <= C; c += 8) {
-                    float *here[8], *there[8];
-                    float lost[8];
-                    for (int j = 0; j < 8; j++) {
-                        here[j] = is_there[j] ? pixels[j] + c : TO_ROWS ? nothing : lost;
-                        there[j] = rows.at(block_of_rows, y, first + c + j) + q;
-                    }
-                    if (TO_ROWS) transpose_8x8(here, there);
-                    else transpose_8x8(there, here);
-                }
-                for (; c < C; c++)
-                    for (int j = 0; j < 8; j++) {
-                        float& value = rows.at(block_of_rows, y, first + c)[q + j];
-                        if (TO_ROWS) value = is_there[j] ? pixels[j][c] : 0;
-                        else if (is_there[j]) pixels[j][c] = value;
-                    }
-            }
-        } else {
-            for (Index c = 0; c < C; c++)
-                for (Index image = 0; image < I; image++) {
-                    float* const plane = origin + place(image) * image_floats + (c * sizes.height + y) * W;
-                    float* const row = rows.at(block_of_rows, y, first + c) + image;
-                    if (place(image) < 0) {
-                        if (TO_ROWS) for (Index x = 0; x < W; x++) row[x * I] = 0;
-                    } else if (TO_ROWS) {
-                        for (Index x = 0; x < W; x++) row[x * I] = plane[x];
-                    } else {
-                        for (Index x = 0; x < W; x++) plane[x] = row[x * I];
-                    }
-                }
+static inline void clear_pads(const Part& part, Index channels) {
+    const Index pad = part.rows.pad, row = part.rows.row;
+    if (pad == 0) return;
+    for (Index y = 0; y < part.rows.height; y++)
+        for (Index c = 0; c < channels; c++) {
+            float* pixels = part.at(y, c);
+            for (Index i = 0; i < pad; i++) pixels[-1 - i] = pixels[row + i] = 0;
         }
-    }
-    if (TO_ROWS) clear_pads(rows, block_of_rows, first, C);
-}
-
-template <bool TO_ROWS>
-static void convert(const Images& images, const Rows& rows, Index first, const Sizes& sizes, Index block) {
-    convert<TO_ROWS>(images, rows, first, sizes, block, block);
 }

@@ -4,8 +4,6 @@
 // blocks of outputs.
 #pragma once
 
-#include <cstring>
-
 #include "forward.h"
 
 constexpr Index TASK_CHANNELS = 48;  // at most
@@ -43,7 +41,7 @@ struct SourceWeights {
     SourceWeights(const Layer& layer, const Tensors& tensors, Arena& arena)
         : layer(layer), tensors(tensors), sizes(layer.sizes()), kernel(layer.aggregation()),
           outer(tensors.outer.norm()) {
-        sources = rows_for_threads(layer, sizes, channels(), layer.pad(kernel), arena);
+        sources = arena.rows_for_threads(layer, channels(), layer.pad(kernel));
         before = rows_of(tensors.before, sizes, layer.out_channels, 0);
         places.resize(wide() * channels());
         for (Index which = 0; which < wide(); which++) plan(which);
@@ -51,7 +49,7 @@ struct SourceWeights {
     }
 
     Index channels() const { return layer.in_channels + layer.out_channels; }
-    Index wide() const { return (layer.out_channels + OUTPUTS_WIDE - 1) / OUTPUTS_WIDE; }
+    Index wide() const { return wide_blocks(layer.out_channels); }
 
     void plan(Index which) {
         std::vector<int> halves(channels(), 0);
@@ -78,7 +76,7 @@ struct SourceWeights {
     void run(const Pixels& d) {
         std::memset(sums, 0, sums_size * sizeof(float));
         for (Index first = 0; first < sizes.blocks; first += layer.threads) {
-            const Index some = sizes.blocks - first < layer.threads ? sizes.blocks - first : layer.threads;
+            const Index some = std::min(layer.threads, sizes.blocks - first);
             each(layer, some, [&](Index place) { lay_out(first + place, place); });
             each(layer, tasks.size(), [&](Index number) {
                 const Task& task = tasks[number];
@@ -93,8 +91,8 @@ struct SourceWeights {
     }
 
     void lay_out(Index block, Index place) {
-        const bool last = layer.channels_last != 0;
-        convert<true>({tensors.x, layer.in_channels, last, true}, sources, 0, sizes, block, place);
+        const Index in = layer.in_channels;
+        convert<true>(layer.images(tensors.x, in, true), 0, in, sizes, block, {sources, place, 0});
         const Part from{before, block, 0}, to{sources, place, layer.in_channels};
         activate(outer, layer.rectifies, 0, layer.out_channels, from, to);
     }

@@ -11,17 +11,20 @@ constexpr Index OUTPUTS_WIDE = 2 * LANES;
 // Before sums leave the registers: the gradients of so many stay in level 1 cache.
 constexpr Index PIXELS_AT_ONCE = 256;
 
+// Blocks of outputs.
+static inline Index wide_blocks(Index outputs) { return (outputs + OUTPUTS_WIDE - 1) / OUTPUTS_WIDE; }
+
 struct Pixels {
     float* data;
     Index outputs, height, row;
-    Index wide() const { return (outputs + OUTPUTS_WIDE - 1) / OUTPUTS_WIDE; }
+    Index wide() const { return wide_blocks(outputs); }
     float* at(Index block, Index which, Index y) const {
         return data + ((block * wide() + which) * height + y) * row * OUTPUTS_WIDE;
     }
 };
 
 static inline Index floats_of_pixels(const Sizes& sizes, Index outputs) {
-    return sizes.blocks * ((outputs + OUTPUTS_WIDE - 1) / OUTPUTS_WIDE) * OUTPUTS_WIDE * sizes.height * sizes.row;
+    return sizes.blocks * wide_blocks(outputs) * OUTPUTS_WIDE * sizes.height * sizes.row;
 }
 
 static inline Pixels pixels_of(float* data, const Sizes& sizes, Index outputs) {
@@ -117,15 +120,14 @@ static void correlate(
     const Rows& from, Index from_block, Index images, const Kernel& kernel, Index first, Index channels,
     const Pixels& d, Index block, Index which, int halves, float* sums
 ) {
-    const Index lines_at_once = d.row < PIXELS_AT_ONCE ? PIXELS_AT_ONCE / d.row : 1;
+    const Index lines_at_once = std::max(PIXELS_AT_ONCE / d.row, Index(1));
     const Index channel = from.channel(), line = from.line(), d_line = d.row * OUTPUTS_WIDE;
     const Index shift = kernel.dilation_x * images, channel_stride = kernel.taps() * OUTPUTS_WIDE;
     for (Index start = 0; start < from.height; start += lines_at_once)
         for (Index ky = 0; ky < kernel.height; ky++) {
             const Index away = (ky - kernel.height / 2) * kernel.dilation_y;
-            Index begin = start, end = start + lines_at_once;
-            if (begin < -away) begin = -away;
-            if (end > from.height - (away > 0 ? away : 0)) end = from.height - (away > 0 ? away : 0);
+            const Index begin = std::max(start, -away);
+            const Index end = std::min(start + lines_at_once, from.height - std::max(away, Index(0)));
             if (begin >= end) continue;
             const float* here = d.at(block, which, begin) + (halves == 2 ? LANES : 0);
             const float* there = from.at(from_block, begin + away, first);
