@@ -85,10 +85,9 @@ def _label(row: dict[str, str]) -> str:
 def _draw(axis: Any, bars: Sequence[Bar], title: str) -> None:
     for place, bar in enumerate(bars):
         axis.barh(place, bar.value, color=bar.color)
-        axis.text(bar.value, place, f" {bar.value:.2f}", va="center", fontsize=8)
         if bar.limit is not None:
             axis.plot([bar.limit] * 2, [place - 0.45, place + 0.45], color="black", linewidth=2)
-    axis.set_yticks(range(len(bars)), [bar.label for bar in bars], fontsize=8)
+    axis.set_yticks(range(len(bars)), [f"{bar.label}   {bar.value:.2f}" for bar in bars], fontsize=8)
     axis.invert_yaxis()
     axis.axvline(1, color="gray", linewidth=0.8, linestyle=":")
     axis.set_title(title, fontsize=9, loc="left")
