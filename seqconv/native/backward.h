@@ -9,13 +9,13 @@ struct BackwardPass {
     const Layer& layer;
     const Tensors& tensors;
     const Sizes sizes;
-    Backward program;
+    const Backward program;
     const Norm inner, outer;
     const Kernel kernel;
     SourceWeights source_weights;
     Rows before, reduced;
     Rows d;      // of each step: of its output, then of what its convolution of the sources gives
-    Rows d_raw;  // given for the raw stream; later what the shortcut gets
+    Rows d_raw;  // given for the raw stream; behind a bottleneck later what the shortcut gets
     Rows d_inputs, d_before;  // of one block, the latter of one step, for each thread
     Rows bottleneck;          // of one step
     Pixels d_pixels, d_own_pixels;
@@ -31,15 +31,15 @@ struct BackwardPass {
           inner(tensors.inner.norm()), outer(tensors.outer.norm()), kernel(layer.aggregation()),
           source_weights(layer, tensors, arena), each_block{layer, sizes.blocks} {
         const Index k = layer.group_width, C = layer.out_channels, pad = layer.pad(kernel);
-        d = arena.rows(sizes, C, pad);
-        if (tensors.d_raw || tensors.d_shortcut) d_raw = arena.rows(sizes, C, 0);
-        if (tensors.d_x) d_inputs = arena.rows_for_threads(layer, layer.in_channels, 0);
+        d = arena.rows(sizes, sizes.blocks, C, pad);
+        if (tensors.d_raw || (tensors.d_shortcut && layer.bottleneck)) d_raw = arena.rows(sizes, sizes.blocks, C, 0);
+        if (tensors.d_x) d_inputs = arena.rows(sizes, layer.threads, layer.in_channels, 0);
         before = rows_of(tensors.before, sizes, C, 0);
         reduced = rows_of(tensors.reduced, sizes, C, 0);
         d_pixels = arena.pixels(sizes, C);
         if (layer.bottleneck) {
-            bottleneck = arena.rows(sizes, k, layer.pad(layer.kernel()));
-            d_before = arena.rows_for_threads(layer, k, layer.pad(layer.kernel()));
+            bottleneck = arena.rows(sizes, sizes.blocks, k, layer.pad(layer.kernel()));
+            d_before = arena.rows(sizes, layer.threads, k, layer.pad(layer.kernel()));
             d_own_pixels = arena.pixels(sizes, k);
             own_size = d_own_pixels.wide() * k * layer.kernel().taps() * OUTPUTS_WIDE;
             own_sums = arena.take(OWN_PARTS * own_size);
@@ -55,10 +55,10 @@ struct BackwardPass {
         const Index C = layer.out_channels;
         pack_backward(layer, tensors, program, packed);
         if (layer.bottleneck) pack_own(layer, tensors, packed_own, true);
-        if (layer.channels_last) each_block([&](Index block) { enter(0, C, block); });
+        if (layer.channels_last) each_block([&](Index block) { receive(0, C, block); });
         for (Index step = layer.steps() - 1; step >= 0; step--) {
             each_block([&](Index block) {
-                if (step + 1 < layer.steps()) leave(step + 1, block);
+                if (step + 1 < layer.steps()) finish(step + 1, block);
                 through_activation(step, block);
             });
             if (!layer.bottleneck && step + 1 < layer.steps()) settle_bias(step + 1);
@@ -71,7 +71,7 @@ struct BackwardPass {
             }
         }
         each_block([&](Index block) {
-            leave(0, block);
+            finish(0, block);
             if (tensors.d_x) inputs(block);
             const Part d_shortcut{layer.bottleneck ? d_raw : d, block, 0};
             if (tensors.d_shortcut)
@@ -82,7 +82,7 @@ struct BackwardPass {
     }
 
     // Some channels of what is given. In NCHW they lie apart from others, and come when they are needed.
-    void enter(Index first, Index channels, Index block) {
+    void receive(Index first, Index channels, Index block) {
         const Index C = layer.out_channels;
         const Part to{d, block, first};
         if (tensors.d_act) convert<true>(layer.images(tensors.d_act, C), first, channels, sizes, block, to);
@@ -96,7 +96,7 @@ struct BackwardPass {
         const Place place{&d, block, 0, sizes.images, kernel};
         const Index end = step + 1, begin = step / layer.panel * layer.panel, first = step * layer.group_width;
         if (end == layer.steps() || end % layer.panel == 0) {
-            if (!layer.channels_last) enter(begin * layer.group_width, (end - begin) * layer.group_width, block);
+            if (!layer.channels_last) receive(begin * layer.group_width, (end - begin) * layer.group_width, block);
             gather(&program.outputs[begin], end - begin, &Gathering::known, packed, place, d, block, true);
         }
         gather(&program.outputs[step], 1, &Gathering::inner, packed, place, d, block, true);
@@ -175,7 +175,7 @@ struct BackwardPass {
     }
 
     // What is left of a step when its sums over all images are known.
-    void leave(Index step, Index block) {
+    void finish(Index step, Index block) {
         const Presence presence(sizes, block);
         const Index first = step * layer.group_width;
         if (layer.bottleneck) {

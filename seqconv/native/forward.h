@@ -15,6 +15,7 @@ static void each(const Layer& layer, Index count, const Work& work) {
 }
 
 // Sweeps over the blocks of images, each the other way round: what the last one ended with is still in the caches.
+// A thread has the same blocks in all of them.
 struct Sweeps {
     const Layer& layer;
     const Index blocks;
@@ -22,7 +23,10 @@ struct Sweeps {
 
     template <typename Work>
     void operator()(const Work& work) {
-        each(layer, blocks, [&](Index place) { work(backwards ? blocks - 1 - place : place); });
+        each(layer, layer.threads, [&](Index share) {
+            const Index begin = share * blocks / layer.threads, end = (share + 1) * blocks / layer.threads;
+            for (Index block = begin; block < end; block++) work(backwards ? begin + end - 1 - block : block);
+        });
         backwards = !backwards;
     }
 };
@@ -87,11 +91,11 @@ struct Forward {
         : layer(layer), tensors(tensors), sizes(layer.sizes()), steps(forward_program(layer)),
           inner(tensors.inner.norm()), outer(tensors.outer.norm()), each_block{layer, sizes.blocks} {
         const Index k = layer.group_width, C = layer.out_channels;
-        sources = arena.rows(sizes, layer.in_channels + C, layer.pad(layer.aggregation()));
+        sources = arena.rows(sizes, sizes.blocks, layer.in_channels + C, layer.pad(layer.aggregation()));
         before = rows_of(tensors.before, sizes, C, 0);
         reduced = rows_of(tensors.reduced, sizes, C, 0);
-        if (layer.bottleneck) bottleneck = arena.rows_for_threads(layer, k, layer.pad(layer.kernel()));
-        if (tensors.shortcut) shortcut = arena.rows(sizes, C, 0);
+        if (layer.bottleneck) bottleneck = arena.rows(sizes, layer.threads, k, layer.pad(layer.kernel()));
+        if (tensors.shortcut) shortcut = arena.rows(sizes, sizes.blocks, C, 0);
         packed = arena.take(steps.back().weights + steps.back().columns * k * layer.aggregation().taps());
         packed_own = layer.bottleneck ? arena.take(C * k / layer.subgroups * layer.kernel().taps()) : nullptr;
         moments.resize(sizes.blocks * k);

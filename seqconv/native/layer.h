@@ -49,31 +49,9 @@ struct Tensors {
     float* own;  // weights behind a bottleneck: (C_out, k / subgroups, ...)
     Strides own_strides;
     Learned inner, outer;
-    float *act, *raw;                  // forward; null where nothing is asked for
+    float *act, *raw;                  // forward; raw is null where it is not asked for
     float *reduced, *before;           // kept for the backward pass: what stands before the inner and the outer norm
     float *d_act, *d_raw;              // backward; null where nothing is given
     float *d_x, *d_shortcut, *d_bias;  // null where nothing is asked for
     float *d_sources, *d_own;          // strides as of the weights
-};
-
-// Hands out pieces of one allocation; counts them where there is none.
-struct Arena {
-    float* base;
-    Index used = 0;
-    float* take(Index floats) {
-        float* piece = base ? base + used : nullptr;
-        used += (floats + 2 * LANES - 1) / LANES * LANES;
-        return piece;
-    }
-    Rows rows(const Sizes& sizes, Index channels, Index pad) {
-        return rows_of(take(floats_of(sizes, channels, pad)), sizes, channels, pad);
-    }
-    // Of one block for each thread, in the place of blocks.
-    Rows rows_for_threads(const Layer& layer, Index channels, Index pad) {
-        const Sizes sizes = layer.sizes();
-        return rows_of(take(layer.threads * floats_of(sizes, channels, pad) / sizes.blocks), sizes, channels, pad);
-    }
-    Pixels pixels(const Sizes& sizes, Index outputs) {
-        return pixels_of(take(floats_of_pixels(sizes, outputs)), sizes, outputs);
-    }
 };

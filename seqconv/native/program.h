@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "layer.h"
+#include "arena.h"
 
 // What one group of outputs gathers: first what is known before its panel begins, then the rest.
 struct Gathering {
@@ -11,7 +11,7 @@ struct Gathering {
     Index columns = 0;          // source channels in all
     Index weights = 0;          // where its packed weights begin
     Index channel = 0, channels = 0;  // of the outputs
-    std::vector<const Read*> reads;   // by column; backward
+    std::vector<const Read*> reads;   // by column; in the backward pass alone
 };
 
 static void extend(std::vector<Run>& runs, Index channel, Index channels, Index column) {
@@ -62,12 +62,12 @@ static void pack_forward(
 
 // Backward: a source group gathers from the steps that read it, whose channels are those of the output.
 struct Backward {
-    std::vector<Gathering> inputs;   // by channel; those that nothing reads are missing
+    std::vector<Gathering> inputs;   // as reads meet them; those that nothing reads are missing
     std::vector<Gathering> outputs;  // of every step
     Index weights = 0;               // floats, packed
 };
 
-// Of the source group that is read.
+// Of the source group that is read; made where it is missing.
 static Gathering& gathering(Backward& program, const Layer& layer, const Read& read) {
     const Index output = read.channel - layer.in_channels;
     if (output >= 0) return program.outputs[output / layer.group_width];

@@ -41,7 +41,7 @@ struct SourceWeights {
     SourceWeights(const Layer& layer, const Tensors& tensors, Arena& arena)
         : layer(layer), tensors(tensors), sizes(layer.sizes()), kernel(layer.aggregation()),
           outer(tensors.outer.norm()) {
-        sources = arena.rows_for_threads(layer, channels(), layer.pad(kernel));
+        sources = arena.rows(sizes, layer.threads, channels(), layer.pad(kernel));
         before = rows_of(tensors.before, sizes, layer.out_channels, 0);
         places.resize(wide() * channels());
         for (Index which = 0; which < wide(); which++) plan(which);
