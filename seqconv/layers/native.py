@@ -39,18 +39,13 @@ def refusal(op: Operation, parameters: Parameters, x_NCHW: Tensor, shortcut_NCHW
     """Why the native plan cannot compute this; None where it can."""
     if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
         return "it is being traced"
-    reduce_weight, weight, bias, *norms = parameters
-    vectors = [bias, *(vector for norm in norms if norm is not None for vector in norm[:4])]
-    tensors = [tensor for tensor in (x_NCHW, shortcut_NCHW, reduce_weight, weight, *vectors) if tensor is not None]
+    tensors = [tensor for tensor in (x_NCHW, shortcut_NCHW, *parameters.tensors().values()) if tensor is not None]
     if any(type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type != "cpu" for tensor in tensors):
         return "it is for tensors in a CPU's memory"
     if any(tensor.dtype != torch.float32 for tensor in tensors) or torch.is_autocast_enabled("cpu"):
         return "it is for float32"
     if op.convolution.stride != (1, 1):
         return "it is for a stride of 1"
-    shapes = [tuple(tensor.shape) for tensor in (reduce_weight, weight, *vectors) if tensor is not None]
-    if shapes != [*_kernels(op), *[(op.layout.out_channels,)] * (len(shapes) - len(_kernels(op)))]:
-        return f"the layer's own tensors have other shapes than it was made with: {shapes}"
     reason = library.unavailable()
     if reason is not None:
         return reason
@@ -68,15 +63,6 @@ def native_streams(
     call = _Call(op, (reduce_norm, norm), raw=raw and (norm is not None or op.activation))
     act, *others = _Native.apply(call, *_tensors(parameters, x_NCHW, shortcut_NCHW))
     return Streams(others[0] if others else act, act)
-
-
-def _kernels(op: Operation) -> list[tuple[int, ...]]:
-    """Shapes of the weights."""
-    layout = op.layout
-    packed = layout.group_width, layout.packed
-    if not op.bottleneck:
-        return [(*packed, *op.kernel_size)]
-    return [(*packed, 1, 1), (layout.out_channels, layout.group_width // op.convolution.groups, *op.kernel_size)]
 
 
 def _tensors(parameters: Parameters, x: Tensor, shortcut: Tensor | None) -> list[Tensor | None]:

@@ -60,6 +60,20 @@ class Operation:
         """The convolution that reads the sources."""
         return Convolution() if self.bottleneck else self.convolution
 
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
+        """Shapes of `reduce_weight`, which form plain has none of, and of `weight` (see `seqconv.layers.packing`)."""
+        layout = self.layout
+        packed = layout.group_width, layout.packed
+        if not self.bottleneck:
+            return None, (*packed, *self.kernel_size)
+        own = layout.out_channels, layout.group_width // self.convolution.groups
+        return (*packed, 1, 1), (*own, *self.kernel_size)
+
+
+VECTORS = ("weight", "bias", "running_mean", "running_var")
+"""Of a norm."""
+
 
 class Parameters(NamedTuple):
     """The tensors of a layer, and its norms as they are in this call."""
@@ -69,3 +83,22 @@ class Parameters(NamedTuple):
     bias: Tensor | None
     reduce_norm: StepNorm | None
     norm: StepNorm | None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By the names that they have in the layer; vectors have one value for each output channel."""
+        own = {"reduce_weight": self.reduce_weight, "weight": self.weight, "bias": self.bias}
+        for name, norm in (("reduce_norm", self.reduce_norm), ("norm", self.norm)):
+            own |= {f"{name}.{field}": getattr(norm, field, None) for field in VECTORS}
+        return {name: tensor for name, tensor in own.items() if tensor is not None}
+
+    def check(self, op: Operation) -> None:
+        """What every plan relies on: they slice, and the native one reads as much as a layer has.
+
+        Raises:
+            ValueError: a tensor that was put in the place of the layer's own and has another shape.
+        """
+        shapes = dict(zip(("reduce_weight", "weight"), op.weight_shapes, strict=True))
+        for name, tensor in self.tensors().items():
+            expected = shapes.get(name, (op.layout.out_channels,))
+            if tensor.shape != expected:
+                raise ValueError(f"{name} must have the shape {expected} it was made with, got {tuple(tensor.shape)}")

@@ -137,19 +137,6 @@ class SeqConv2d(nn.Module):
         self.layout = Layout(self.adjacency, in_channels, group_width)
         taps = 1 if form == "bottleneck" else math.prod(self.kernel_size)
         self.panels = schedule(self.adjacency, self.panel or cheapest_panel(self.adjacency, group_width, taps))
-
-        emitted, packed = self.layout.out_channels, (group_width, self.layout.packed)
-        self.reduce_weight: nn.Parameter | None = None
-        self.reduce_norm: nn.BatchNorm2d | None = None
-        if form == "plain":
-            self.weight = nn.Parameter(torch.empty(*packed, *self.kernel_size, **made))
-        else:
-            self.reduce_weight = nn.Parameter(torch.empty(*packed, 1, 1, **made))
-            self.reduce_norm = nn.BatchNorm2d(emitted, **made) if norm else None
-            self.weight = nn.Parameter(torch.empty(emitted, group_width // groups, *self.kernel_size, **made))
-        self.bias = nn.Parameter(torch.empty(emitted, **made)) if bias else None
-        is_read = self.output == "act" or self.extends or self.adjacency.serial_depth > 1
-        self.norm = nn.BatchNorm2d(emitted, **made) if norm and is_read else None
         self.operation = Operation(
             layout=self.layout,
             panels=self.panels,
@@ -158,6 +145,14 @@ class SeqConv2d(nn.Module):
             bottleneck=form == "bottleneck",
             activation=activation,
         )
+
+        emitted, (reduce_shape, shape) = self.layout.out_channels, self.operation.weight_shapes
+        self.reduce_weight = None if reduce_shape is None else nn.Parameter(torch.empty(reduce_shape, **made))
+        self.reduce_norm = nn.BatchNorm2d(emitted, **made) if norm and reduce_shape else None
+        self.weight = nn.Parameter(torch.empty(shape, **made))
+        self.bias = nn.Parameter(torch.empty(emitted, **made)) if bias else None
+        is_read = self.output == "act" or self.extends or self.adjacency.serial_depth > 1
+        self.norm = nn.BatchNorm2d(emitted, **made) if norm and is_read else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -218,6 +213,7 @@ class SeqConv2d(nn.Module):
     def _aggregate(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, raw: bool) -> Streams:
         norms = StepNorm.of(self.reduce_norm), StepNorm.of(self.norm)
         parameters = Parameters(self.reduce_weight, self.weight, self.bias, *norms)
+        parameters.check(self.operation)
         dropout = self.dropout if self.training else 0.0
         # The backward pass of torch's batch norm divides by the number of images.
         if self.plan == "reference" or dropout > 0 or x_NCHW.numel() == 0:

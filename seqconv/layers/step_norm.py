@@ -27,19 +27,21 @@ class StepNorm(NamedTuple):
         """Counts the batch, as the module's own forward does; momentum None makes the running average a plain mean.
 
         Raises:
-            ValueError: batch norm that is to be synchronised between processes, which a step's norm cannot be.
+            ValueError: another norm, such as batch norm that is to be synchronised between processes, which a step's
+                norm cannot be; or one without weights or running statistics.
         """
         if module is None:
             return None
-        if isinstance(module, nn.SyncBatchNorm):
-            raise ValueError("SeqConv2d cannot synchronise its batch norms between processes: keep nn.BatchNorm2d")
+        if not isinstance(module, nn.BatchNorm2d):
+            raise ValueError(f"the norms of SeqConv2d must stay nn.BatchNorm2d, got {type(module).__name__}")
         momentum, mean, var, count = (
             module.momentum,
             module.running_mean,
             module.running_var,
             module.num_batches_tracked,
         )
-        assert mean is not None and var is not None and count is not None
+        if mean is None or var is None or count is None or not module.affine:
+            raise ValueError(f"the norms of SeqConv2d must have weights and running statistics, got {module}")
         if module.training:
             count.add_(1)
             momentum = 1 / int(count) if momentum is None else momentum

@@ -1,7 +1,6 @@
 """The native plan against the reference: exactly in whole numbers, up to rounding with norms; and what it refuses."""
 
 import functools
-import itertools
 import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -154,7 +152,8 @@ def test_norms(kind: str, form: str, mode: str) -> None:
             )
             for name, exact in expected.items():
                 size_of, of_blocked, of_native = (
-                    float(tensor.double().norm()) for tensor in (exact, blocked[name] - exact, found[name] - exact)
+                    float(tensor.detach().double().norm())
+                    for tensor in (exact, blocked[name] - exact, found[name] - exact)
                 )
                 case = (name, step, k, size, used, channels_last)
                 assert of_native <= 5 * of_blocked + 1e-4 * max(1.0, size_of), case
@@ -435,15 +434,6 @@ def test_defaults_of_torch_change_nothing(default: torch.dtype, monkeypatch: pyt
     held = native._workspace.held
     assert held is not None
     assert (held.dtype, held.device.type) == (torch.float32, "cpu")
-
-
-@pytest.mark.parametrize("name", ["weight", "reduce_weight", "bias", "norm.weight", "norm.running_var"])
-def test_other_shapes_are_refused(name: str) -> None:
-    """The library reads as much as a layer has."""
-    layer = float_layer(form="bottleneck", bias=True)
-    tensors = dict(itertools.chain(layer.named_parameters(), layer.named_buffers()))
-    with pytest.raises(ValueError, match="other shapes than it was made with"):
-        functional_call(layer, {name: tensors[name].detach()[:1]}, (torch.rand(16, 32, 4, 8),))
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])

@@ -342,6 +342,18 @@ def test_functional_call(form: str, plan: str) -> None:
     assert all(parameter.grad is None for parameter in layer.parameters())
 
 
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("name", ["reduce_weight", "weight", "bias", "reduce_norm.weight", "norm.running_var"])
+def test_tensors_of_another_shape_are_refused(name: str, plan: str) -> None:
+    """A slice of too short a vector is short, and adding it is broadcast: nothing later would notice."""
+    layer = make_layer("window of G", plan=plan, bias=True, **{**STEP, **FORMS["bottleneck"]})
+    tensors = dict(itertools.chain(layer.named_parameters(), layer.named_buffers()))
+    (x,) = inputs_of(layer, (2, 4, 4), with_shortcut=False, channels_last=False)
+    message = rf"{name} must have the shape \(.*\) it was made with, got \(1,"
+    with pytest.raises(ValueError, match=message):
+        torch.func.functional_call(layer, {name: tensors[name].detach()[:1]}, (x,))
+
+
 def test_parameters_as_one_vector() -> None:
     layer, other = (make_layer("window of G", **STEP, **FORMS["bottleneck"]).eval() for _ in range(2))
     randomised(other, seed=3)

@@ -29,11 +29,18 @@ def test_no_norm() -> None:
     assert StepNorm.of(None) is None
 
 
-def test_synchronised_norm_is_refused() -> None:
-    (module,) = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(6)))
-    with pytest.raises(ValueError) as error:
-        StepNorm.of(module)
-    assert str(error.value) == ("SeqConv2d cannot synchronise its batch norms between processes: keep nn.BatchNorm2d")
+def test_another_norm_is_refused() -> None:
+    (synchronised,) = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(6)))
+    for module in (synchronised, nn.GroupNorm(2, 6), nn.Identity()):
+        name = type(module).__name__
+        with pytest.raises(ValueError, match=rf"the norms of SeqConv2d must stay nn\.BatchNorm2d, got {name}"):
+            StepNorm.of(module)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("without", ["affine", "track_running_stats"])
+def test_a_norm_without_weights_or_statistics_is_refused(without: str) -> None:
+    with pytest.raises(ValueError, match=rf"must have weights and running statistics, got .*{without}=False"):
+        StepNorm.of(nn.BatchNorm2d(6, **{without: False}))
 
 
 @pytest.mark.parametrize("momentum", [0.3, 0.0, 1.0, None])
@@ -100,9 +107,3 @@ def test_one_value_a_channel_is_refused() -> None:
     assert of is not None
     with pytest.raises(ValueError, match="more than 1 value per channel when training"):
         of.forward(torch.ones(1, 6, 1, 1, dtype=torch.float64))
-
-
-def test_batch_norm_that_is_to_be_synchronised_is_refused() -> None:
-    module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(make_norm(training=True))
-    with pytest.raises(ValueError, match=r"cannot synchronise its batch norms between processes: keep nn.BatchNorm2d"):
-        StepNorm.of(module)  # type: ignore[arg-type]
