@@ -149,6 +149,6 @@ def _arguments(kind: type[Pattern], written: str | None) -> dict[str, int | floa
 
 
 def _number(written: str) -> int | float | str:
-    if re.fullmatch(r"-?[0-9]+", written):
+    if re.fullmatch(r"-?[0-9]{1,18}", written):
         return int(written)
     return float(written) if re.fullmatch(r"-?[0-9]*\.[0-9]+", written) else written

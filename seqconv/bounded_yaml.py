@@ -6,6 +6,7 @@ in no time, and whatever then goes over the data never ends. So an alias counts 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -58,6 +59,11 @@ class _Loader(yaml.SafeLoader):
             self._entries[id(node)] = 1 + sum(self._entries[id(part)] for part in _parts(node))
         if max(self._count, self._entries[id(node)]) > MOST:
             raise _refused(event, f"more than {MOST:,} values and keys, an alias counted as all that it stands for")
+        if isinstance(node, yaml.MappingNode):
+            keys = Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            for (_, key), count in keys.items():
+                if count > 1:
+                    raise _refused(event, f"the key {key[:100]} more than once")
         is_number = isinstance(node, yaml.ScalarNode) and node.tag.endswith((":int", ":float"))
         if is_number and len(node.value) > LONGEST_NUMBER:
             raise _refused(event, f"a number of more than {LONGEST_NUMBER} characters")

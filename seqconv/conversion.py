@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from seqconv import validation
 from seqconv.aggregation import Pattern, parse_pattern
 from seqconv.conversion_report import Conversion, Row
-from seqconv.layers.seqconv import FORMS, PLANS, SeqConv2d
+from seqconv.layers.plans import PLANS
+from seqconv.layers.seqconv import FORMS, SeqConv2d
 
 Where = Callable[[str, nn.Conv2d], bool] | str | Sequence[str] | None
 GroupWidth = int | Callable[[str, nn.Conv2d], int | None] | Mapping[str, int] | None
@@ -83,6 +84,8 @@ def convert(
         ValueError: an argument that is not allowed, a name that matches no module or none that is an nn.Conv2d; or
             nothing to replace although `group_width` or `where` was given, with the commonest reasons.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a torch.nn.Module, got {str(model)[:100]!r}")
     rule = _Rule(
         pattern=parse_pattern(pattern),
         form=validation.one_of("form", form, ("auto", *FORMS)),

@@ -22,7 +22,7 @@ from seqconv.adjacency import Adjacency, check_sources
 Plain = int | str | list[list[int]]
 """What a pattern is in YAML."""
 
-WINDOW = re.compile(r"(?P<groups>[0-9]+)|(?P<ratio>[0-9]*\.?[0-9]+)G|dense")
+WINDOW = re.compile(r"(?P<groups>[0-9]{1,9})|(?P<ratio>[0-9]*\.?[0-9]+)G|dense")
 """How a window is written."""
 
 

@@ -139,7 +139,7 @@ def read_weights(path: Path) -> Any:
     """The state_dict in a safetensors file, or what torch saved in one of another name; no code of the file runs.
 
     Raises:
-        ValueError: safetensors is needed and not installed.
+        ValueError: safetensors is needed and not installed, or torch did not save the file.
     """
     if path.suffix == ".safetensors":
         try:
@@ -149,7 +149,12 @@ def read_weights(path: Path) -> Any:
         return load_file(path)
     import torch
 
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # what torch raises depends on what the file holds instead
+        raise ValueError(f"no tensors that torch saved: {error}") from error
 
 
 def _built(described_by: Path, architecture: Architecture, classes: int, held: int) -> nn.Module:

@@ -1,8 +1,9 @@
 """The blocked plan: the panels of `seqconv.layers.schedule`, in one autograd function.
 
-What autograd would keep of each step is kept once for the layer: the input, each step's values before its norms, and
-the output. Gathered sources, normalised bottlenecks and wide weights are made again in the backward pass. Sources are
-gathered for a few images at a time, so that they are convolved while they are still in the cache.
+What autograd would keep of each step is kept once for the layer: the input and each step's values before its norms.
+The output, gathered sources, normalised bottlenecks and wide weights are made again in the backward pass; so what
+follows may write to the output, as a ReLU in place does. Sources are gathered for a few images at a time, so that they
+are convolved while they are still in the cache.
 
 Shape suffixes: N batch, C channels, H height, W width, M = N * H * W.
 """
@@ -13,15 +14,15 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from seqconv.layers.columns import Columns, Outputs, dense, empty, format_of, tile_slices
-from seqconv.layers.operation import Operation, Parameters
+from seqconv.layers.once import anchor, differentiable_once
+from seqconv.layers.operation import Operation, Parameters, convolved_type
 from seqconv.layers.packing import pack_into, unpack
 from seqconv.layers.schedule import Block, Panel, Run
 from seqconv.layers.step_norm import StepNorm
@@ -43,19 +44,13 @@ def blocked_streams(
     reduce_weight, weight, bias, reduce_norm, norm = parameters
     device = x_NCHW.device.type
     casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    tensors = [x_NCHW, shortcut_NCHW, reduce_weight, weight, bias]
-    if casts:
-        tensors = [_autocast(tensor, torch.get_autocast_dtype(device)) for tensor in tensors]
+    given = x_NCHW, shortcut_NCHW, reduce_weight, weight, bias
+    tensors = [None if tensor is None else tensor.to(convolved_type(tensor)) for tensor in given]
     call = _Call(op, reduce_norm, norm, raw=raw and (norm is not None or op.activation))
     learned = [tensor for n in (reduce_norm, norm) for tensor in ((None, None) if n is None else (n.weight, n.bias))]
     with torch.autocast(device, enabled=False) if casts else contextlib.nullcontext():
-        act, *others = _Blocked.apply(call, *tensors, *learned)
+        act, *others = _Blocked.apply(call, anchor(shortcut_NCHW), *tensors, *learned)
     return Streams(others[0] if others else act, act)
-
-
-def _autocast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """As autocast does it, which leaves float64 alone."""
-    return tensor if tensor is None or tensor.dtype == torch.float64 else tensor.to(dtype)
 
 
 @dataclass(frozen=True)
@@ -88,8 +83,8 @@ class _Forward:
         self.raw = Outputs(op.layout, torch.empty_like(self.act.whole)) if call.raw else None
         self.shortcut = None if shortcut is None else Outputs(op.layout, shortcut)
         self.columns = Columns(op.layout, x, self.act)
-        self.inner = _Activations(call.reduce_norm, op.activation)
-        self.outer = _Activations(call.norm, op.activation)
+        self.inner = _Activations(call.reduce_norm, op.activation, _Kept([], []))
+        self.outer = _Activations(call.norm, op.activation, _Kept([], []))
 
     def run(self) -> None:
         made = [outputs for outputs in (self.act, self.raw) if outputs is not None]
@@ -155,21 +150,22 @@ class _Backward:
         self,
         call: _Call,
         x: Tensor,
-        act: Tensor,
         reduce: Tensor | None,
         weight: Tensor,
+        kept: tuple[_Kept, _Kept],
         d_act: Tensor | None,
         d_raw: Tensor | None,
     ) -> None:
         op = call.op
         self.op, self.packed, self.weight = op, weight if reduce is None else reduce, weight
+        self.inner = _Activations(call.reduce_norm, op.activation, kept[0])
+        self.outer = _Activations(call.norm, op.activation, kept[1])
+        act = self.outer.all_again().contiguous(memory_format=format_of(x))
         self.act = Outputs(op.layout, act)
         self.given, self.d_act = d_act, Outputs(op.layout, torch.empty_like(act))
         self.d_raw = None if d_raw is None else Outputs(op.layout, d_raw)
         self.d_x = torch.empty_like(x)
         self.columns, self.d_columns = Columns(op.layout, x, self.act), Columns(op.layout, self.d_x, self.d_act)
-        self.inner = _Activations(call.reduce_norm, op.activation)
-        self.outer = _Activations(call.norm, op.activation)
         self.d_packed = torch.empty_like(self.packed)
         self.d_weight = torch.empty_like(weight) if op.bottleneck else None
         self.d_shortcut: Outputs | None = None
@@ -256,34 +252,42 @@ class _Backward:
         return d_weight
 
 
+class _Kept(NamedTuple):
+    """What the backward pass needs of the norms and activations at one place of every step."""
+
+    before: list[Tensor]
+    """Step by step, what came in."""
+    statistics: list[Tensor]
+    """Two for each step that is normalised."""
+
+
 class _Activations:
     """Norm and activation of every step, behind a bottleneck's 1x1 or at a step's end."""
 
-    def __init__(self, norm: StepNorm | None, activation: bool) -> None:
-        self.norm, self.activation = norm, activation
-        self.before: list[Tensor] = []
-        self.statistics: list[Tensor] = []
-        self.d_weight: Tensor | None = None
-        self.d_bias: Tensor | None = None
-
-    def restore(self, before: list[Tensor], statistics: list[Tensor]) -> None:
-        """Go on in the backward pass with what the forward pass kept."""
-        self.before, self.statistics = before, statistics
-        if self.norm is not None:
-            self.d_weight, self.d_bias = torch.empty_like(self.norm.weight), torch.empty_like(self.norm.bias)
+    def __init__(self, norm: StepNorm | None, activation: bool, kept: _Kept) -> None:
+        self.norm, self.activation, self.kept = norm, activation, kept
+        self.d_weight = None if norm is None else torch.empty_like(norm.weight)
+        self.d_bias = None if norm is None else torch.empty_like(norm.bias)
 
     def forward(self, r: Tensor, mine: slice) -> Tensor:
-        self.before.append(r)
+        self.kept.before.append(r)
         if self.norm is not None:
             r, *statistics = self.norm.step(mine).forward(r)
-            self.statistics += statistics
+            self.kept.statistics.extend(statistics)
         return self._rectified(r)
 
     def again(self, step: int, mine: slice) -> Tensor:
         """What `forward` gave."""
-        r = self.before[step]
+        r = self.kept.before[step]
         if self.norm is not None:
-            r = self.norm.step(mine).again(r, *self.statistics[2 * step : 2 * step + 2])
+            r = self.norm.step(mine).again(r, *self.kept.statistics[2 * step : 2 * step + 2])
+        return self._rectified(r)
+
+    def all_again(self) -> Tensor:
+        """What `forward` gave in all steps, which costs less at once."""
+        r = torch.cat(self.kept.before, dim=1)
+        if self.norm is not None:
+            r = self.norm.again(r, *(torch.cat(self.kept.statistics[i::2]) for i in (0, 1)))
         return self._rectified(r)
 
     def _rectified(self, r: Tensor) -> Tensor:
@@ -299,45 +303,42 @@ class _Activations:
             torch.ops.aten.threshold_backward.grad_input(d, activated, 0, grad_input=d)
         if self.norm is None or self.d_weight is None or self.d_bias is None:
             return d
-        statistics = self.statistics[2 * step : 2 * step + 2]
-        d, self.d_weight[mine], self.d_bias[mine] = self.norm.step(mine).backward(d, self.before[step], *statistics)
+        before, statistics = self.kept.before[step], self.kept.statistics[2 * step : 2 * step + 2]
+        d, self.d_weight[mine], self.d_bias[mine] = self.norm.step(mine).backward(d, before, *statistics)
         return d
 
 
 class _Blocked(torch.autograd.Function):
-    """(call, x, shortcut, reduce_weight, weight, bias, the norms' weights and biases) to act, and raw if asked for."""
+    """(call, anchor, x, shortcut, reduce_weight, weight, bias, norms' weights and biases) to act, and raw if asked."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, *tensors: Any) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, call: _Call, of_shortcut: Tensor | None, *tensors: Any) -> tuple[Tensor, ...]:
         x, shortcut, reduce, weight, bias, *learned = tensors
         run = _Forward(call, x, shortcut, reduce, weight, bias)
         run.run()
-        if call.norm is None:
-            run.outer.before.clear()
-        lists = (run.inner.before, run.inner.statistics, run.outer.before, run.outer.statistics)
+        lists = *run.inner.kept, *run.outer.kept
         ctx.call, ctx.lengths = call, [len(tensors) for tensors in lists]
         ctx.has_shortcut, ctx.has_bias = shortcut is not None, bias is not None
-        # The norms' parameters too, though `call` has them: autograd refuses to go back once a saved tensor changed.
-        ctx.save_for_backward(x, run.act.whole, reduce, weight, *learned, *itertools.chain(*lists))
+        # Norms' parameters too, though `call` has them: autograd refuses to go back once a saved tensor changed. And
+        # what gradients are made of, though it is not needed to make them, for whoever would differentiate them again.
+        ctx.save_for_backward(x, reduce, weight, of_shortcut, bias, *learned, *itertools.chain(*lists))
         ctx.set_materialize_grads(False)
         return (run.act.whole,) if run.raw is None else (run.act.whole, run.raw.whole)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, d_act: Tensor | None, d_raw: Tensor | None = None) -> tuple[Any, ...]:
-        x, act, reduce, weight, _, _, _, _, *kept = ctx.saved_tensors
-        run = _Backward(ctx.call, x, act, reduce, weight, d_act, d_raw)
-        inner, outer = run.inner, run.outer
-        before, statistics, outer_before, outer_statistics = _split(kept, ctx.lengths)
-        inner.restore(before, statistics)
-        outer.restore(outer_before, outer_statistics)
+        x, reduce, weight, *rest = ctx.saved_tensors
+        before, statistics, *of_outer = _split(rest[6:], ctx.lengths)
+        run = _Backward(ctx.call, x, reduce, weight, (_Kept(before, statistics), _Kept(*of_outer)), d_act, d_raw)
+        inner, outer, act = run.inner, run.outer, run.act.whole
         run.d_shortcut = Outputs(ctx.call.op.layout, torch.empty_like(act)) if ctx.has_shortcut else None
         run.d_bias = weight.new_empty(act.shape[1]) if ctx.has_bias else None
         run.run()
         d_weights = (run.d_packed, run.d_weight) if ctx.call.op.bottleneck else (None, run.d_packed)
         d_shortcut = None if run.d_shortcut is None else run.d_shortcut.whole
         d_norms = (inner.d_weight, inner.d_bias, outer.d_weight, outer.d_bias)
-        return None, run.d_x, d_shortcut, *d_weights, run.d_bias, *d_norms
+        return None, None, run.d_x, d_shortcut, *d_weights, run.d_bias, *d_norms
 
 
 def _split(tensors: list[Tensor], lengths: list[int]) -> Iterator[list[Tensor]]:

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from seqconv.layers.columns import dense, empty, format_of
+from seqconv.layers.once import anchor, differentiable_once
 from seqconv.layers.operation import Operation, Parameters
 from seqconv.layers.step_norm import StepNorm
 from seqconv.layers.streams import Streams
@@ -61,7 +61,7 @@ def native_streams(
     """As `blocked_streams`, up to rounding, where `refusal` has no reason. Differentiable once."""
     *_, reduce_norm, norm = parameters
     call = _Call(op, (reduce_norm, norm), raw=raw and (norm is not None or op.activation))
-    act, *others = _Native.apply(call, *_tensors(parameters, x_NCHW, shortcut_NCHW))
+    act, *others = _Native.apply(call, anchor(shortcut_NCHW), *_tensors(parameters, x_NCHW, shortcut_NCHW))
     return Streams(others[0] if others else act, act)
 
 
@@ -72,9 +72,9 @@ def _tensors(parameters: Parameters, x: Tensor, shortcut: Tensor | None) -> list
     return [
         _dense_as(x, x),
         _dense_as(shortcut, x),
-        None if reduce_weight is None else dense(reduce_weight),
-        dense(weight),
-        *(None if vector is None else vector.contiguous() for vector in vectors),
+        None if reduce_weight is None else dense(reduce_weight.resolve_neg()),
+        dense(weight.resolve_neg()),
+        *(None if vector is None else vector.resolve_neg().contiguous() for vector in vectors),
     ]
 
 
@@ -107,10 +107,10 @@ _workspace = _Workspace()
 
 
 class _Native(torch.autograd.Function):
-    """(call, x, shortcut, reduce_weight, weight, bias, the norms' weights and biases) to act, and raw if asked for."""
+    """(call, anchor, x, shortcut, reduce_weight, weight, bias, norms' weights and biases) to act, and raw if asked."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, *tensors: Any) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, call: _Call, of_shortcut: Tensor | None, *tensors: Any) -> tuple[Tensor, ...]:
         x, shortcut, *parameters = tensors
         op = call.op
         act = empty(x, x.shape[0], op.layout.out_channels, *x.shape[2:])
@@ -128,18 +128,18 @@ class _Native(torch.autograd.Function):
                 assert mean is not None and variance is not None
                 norm.track(mean, variance, x.numel() // x.shape[1])
         ctx.call = call
-        ctx.save_for_backward(x, before, reduced, *statistics, *parameters)
+        ctx.save_for_backward(x, before, reduced, *statistics, *parameters, of_shortcut)
         ctx.set_materialize_grads(False)
         return (act,) if raw is None else (act, raw)
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(ctx: Any, d_act: Tensor | None, d_raw: Tensor | None = None) -> tuple[Any, ...]:
         call: _Call = ctx.call
         x, before, reduced, *rest = ctx.saved_tensors
-        statistics, parameters = rest[:4], rest[4:]
+        statistics, parameters = rest[:4], rest[4:-1]
         reduce, weight, *vectors = parameters
-        _, wants_x, wants_shortcut, wants_reduce, wants_weight, *_ = ctx.needs_input_grad
+        _, _, wants_x, wants_shortcut, wants_reduce, wants_weight, *_ = ctx.needs_input_grad
         d_act, d_raw = _dense_as(d_act, x), _dense_as(d_raw, x)
         d_x = torch.empty_like(x) if wants_x else None
         d_shortcut = empty(x, x.shape[0], call.op.layout.out_channels, *x.shape[2:]) if wants_shortcut else None
@@ -152,7 +152,7 @@ class _Native(torch.autograd.Function):
         fields.d_shortcut, fields.d_bias = _pointer(d_shortcut), _pointer(d_bias)
         fields.d_sources, fields.d_own = _pointer(d_weight if reduce is None else d_reduce), _pointer(d_weight)
         _run("backward", _layer(call.op, x), fields)
-        return None, d_x, d_shortcut, d_reduce, d_weight, d_bias, *d_learned
+        return None, None, d_x, d_shortcut, d_reduce, d_weight, d_bias, *d_learned
 
 
 def _run(which: str, layer: Layer, fields: Tensors) -> None:
@@ -200,7 +200,12 @@ def _dense_as(tensor: Tensor | None, x: Tensor) -> Tensor | None:
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+    """Null stands for a tensor that is not there, so one that is there may not have it."""
+    if tensor is None:
+        return None
+    pointer = tensor.data_ptr()
+    assert pointer or not tensor.numel(), "a tensor without memory"
+    return pointer
 
 
 def _strides(weight: Tensor) -> Strides:

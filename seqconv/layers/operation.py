@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from seqconv.layers.packing import Layout
 from seqconv.layers.schedule import Panel
-from seqconv.layers.step_norm import StepNorm
+from seqconv.layers.step_norm import VECTORS, StepNorm
 
 
 class Convolution(NamedTuple):
@@ -60,7 +61,7 @@ class Operation:
         """The convolution that reads the sources."""
         return Convolution() if self.bottleneck else self.convolution
 
-    @property
+    @functools.cached_property
     def weight_shapes(self) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
         """Shapes of `reduce_weight`, which form plain has none of, and of `weight` (see `seqconv.layers.packing`)."""
         layout = self.layout
@@ -69,10 +70,6 @@ class Operation:
             return None, (*packed, *self.kernel_size)
         own = layout.out_channels, layout.group_width // self.convolution.groups
         return (*packed, 1, 1), (*own, *self.kernel_size)
-
-
-VECTORS = ("weight", "bias", "running_mean", "running_var")
-"""Of a norm."""
 
 
 class Parameters(NamedTuple):
@@ -97,8 +94,22 @@ class Parameters(NamedTuple):
         Raises:
             ValueError: a tensor that was put in the place of the layer's own and has another shape.
         """
+        if is_traced():
+            return
         shapes = dict(zip(("reduce_weight", "weight"), op.weight_shapes, strict=True))
         for name, tensor in self.tensors().items():
             expected = shapes.get(name, (op.layout.out_channels,))
             if tensor.shape != expected:
                 raise ValueError(f"{name} must have the shape {expected} it was made with, got {tuple(tensor.shape)}")
+
+
+def convolved_type(tensor: Tensor) -> torch.dtype:
+    """The dtype that a tensor has in a convolution, and what is made of it: autocast's, which leaves float64 alone."""
+    device = tensor.device.type
+    casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if casts and tensor.dtype != torch.float64 else tensor.dtype
+
+
+def is_traced() -> bool:
+    """By `torch.jit.trace`, where sizes are tensors, and comparing them warns that the trace will not."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]

@@ -37,7 +37,8 @@ def reference_streams(
     raw = {}
     for i, (sources, kernel) in enumerate(zip(layout.adjacency.sources, layout.steps, strict=True), start=1):
         mine = layout.outputs((i - 1, i))
-        u = F.dropout2d(torch.cat([x[j] for j in sources], dim=1), dropout)
+        u = torch.cat([x[j] for j in sources], dim=1)
+        u = F.dropout2d(u, dropout) if dropout > 0 else u
         bias = None if all_bias is None else all_bias[mine]
         if reduce_weight is None:
             r = op.convolution.forward(u, weight[:, kernel], bias)

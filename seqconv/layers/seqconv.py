@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from seqconv import validation
 from seqconv.adjacency import Adjacency
 from seqconv.aggregation import Pattern, Window, parse_pattern
 from seqconv.layers.blocked import blocked_streams
 from seqconv.layers.initialization import init_weight
-from seqconv.layers.native import native_streams, refusal
-from seqconv.layers.operation import Convolution, Operation, Parameters
+from seqconv.layers.native import native_streams
+from seqconv.layers.operation import Convolution, Operation, Parameters, is_traced
 from seqconv.layers.packing import Layout
+from seqconv.layers.plans import PLANS, chosen
 from seqconv.layers.reference import reference_streams
 from seqconv.layers.schedule import cheapest_panel, schedule
 from seqconv.layers.shrinking import Shrinking
@@ -32,7 +34,6 @@ from seqconv.layers.step_norm import StepNorm
 from seqconv.layers.streams import Streams
 
 FORMS = ("plain", "bottleneck")
-PLANS = ("auto", "reference", "blocked", "native")
 OUTPUTS = ("act", "raw")
 
 
@@ -68,9 +69,10 @@ class SeqConv2d(nn.Module):
         dropout: probability that a source channel of a step is dropped, with a fresh mask in each step.
         zero_init: start with r_i = 0, so that a residual block that ends in this layer is the identity on `raw`.
         output: the stream that `forward` returns: "act", or "raw" for a network that normalises and activates itself.
-        plan: "reference" is Eq. 2 and 3 as written; "blocked" a fast one, which can be differentiated once, as can
-            "native", C++ for float32 on a CPU (see `seqconv.layers.native`); "auto" takes native where it is to be had,
-            else blocked, but reference in training with dropout, which they cannot compute.
+        plan: "reference" is Eq. 2 and 3 as written, and the only one that can be differentiated twice; "blocked" is a
+            fast one, "native" C++ for float32 on a CPU (see `seqconv.layers.native`). "auto" takes native where it is
+            to be had, else blocked, but reference for what neither can compute: dropout in training, a shortcut of
+            another dtype, torch.func, forward-mode differentiation, torch.jit.trace.
         panel: steps in a panel of the blocked plan; None lets a cost rule choose (see `seqconv.layers.schedule`).
 
     Raises:
@@ -120,7 +122,7 @@ class SeqConv2d(nn.Module):
         validation.boolean("norm", norm)
         self.activation = validation.boolean("activation", activation)
         self.zero_init = validation.boolean("zero_init", zero_init)
-        bias = not norm if bias is None else bias
+        bias = not norm if bias is None else validation.boolean("bias", bias)
         validation.one_of("padding_mode", padding_mode, ("zeros",))
 
         self.pattern, self.stride = parse_pattern(pattern), _pair("stride", stride)
@@ -181,7 +183,10 @@ class SeqConv2d(nn.Module):
         return len(self.adjacency.unread)
 
     def forward(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None = None) -> Tensor:
-        """The stream that `output` names."""
+        """The stream that `output` names. For `torch.fx` a layer is one node, as nn.Conv2d is."""
+        node = _node(self, (x_NCHW,) if shortcut_NCHW is None else (x_NCHW, shortcut_NCHW))
+        if node is not None:
+            return node
         raw = self.output == "raw"
         streams = self._streams(x_NCHW, shortcut_NCHW, raw=raw)
         return streams.raw if raw else streams.act
@@ -199,9 +204,10 @@ class SeqConv2d(nn.Module):
         return self._streams(x_NCHW, shortcut_NCHW, raw=True)
 
     def _streams(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, *, raw: bool) -> Streams:
-        _check_channels("input", x_NCHW, self.in_channels)
-        if shortcut_NCHW is not None:
-            self._check_shortcut(x_NCHW, shortcut_NCHW)
+        if not is_traced():
+            _check_channels("input", x_NCHW, self.in_channels)
+            if shortcut_NCHW is not None:
+                self._check_shortcut(x_NCHW, shortcut_NCHW)
         if self.shrinking is None:
             return self._aggregate(x_NCHW, shortcut_NCHW, raw)
         if self.extends:
@@ -215,15 +221,11 @@ class SeqConv2d(nn.Module):
         parameters = Parameters(self.reduce_weight, self.weight, self.bias, *norms)
         parameters.check(self.operation)
         dropout = self.dropout if self.training else 0.0
-        # The backward pass of torch's batch norm divides by the number of images.
-        if self.plan == "reference" or dropout > 0 or x_NCHW.numel() == 0:
-            return reference_streams(self.operation, parameters, x_NCHW, shortcut_NCHW, dropout=dropout)
-        reason = "" if self.plan == "blocked" else refusal(self.operation, parameters, x_NCHW, shortcut_NCHW)
-        if reason is None:
-            return native_streams(self.operation, parameters, x_NCHW, shortcut_NCHW, raw=raw)
-        if self.plan == "native" and not x_NCHW.is_meta:
-            raise ValueError(f"plan native cannot compute this: {reason}; take auto")
-        return blocked_streams(self.operation, parameters, x_NCHW, shortcut_NCHW, raw=raw)
+        call = self.operation, parameters, x_NCHW, shortcut_NCHW
+        plan = "reference" if dropout > 0 else chosen(self.plan, *call)
+        if plan == "reference":
+            return reference_streams(*call, dropout=dropout)
+        return (native_streams if plan == "native" else blocked_streams)(*call, raw=raw)
 
     def _adjacency(self, out_channels: int) -> Adjacency:
         in_groups = -(-self.in_channels // self.group_width)
@@ -254,11 +256,20 @@ class SeqConv2d(nn.Module):
         return f"{shape}, group_width={self.group_width}, pattern={self.pattern}, form={self.form}"
 
 
-def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
+def _node(layer: SeqConv2d, given: tuple[Any, ...]) -> Tensor | None:
+    """What stands for the layer's output in the graph that `torch.fx` draws; None where nothing is drawn."""
+    for value in given:
+        if isinstance(value, Proxy):
+            tracer: Any = value.tracer
+            return cast(Tensor, tracer.create_proxy("call_module", tracer.path_of_module(layer), given, {}))
+    return None
+
+
+def _pair(name: str, value: int | Sequence[int], *, low: int = 1) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{name} must be an integer or two, got {value!r}")
-    return validation.integer(name, pair[0]), validation.integer(name, pair[1])
+    return validation.integer(name, pair[0], low=low), validation.integer(name, pair[1], low=low)
 
 
 def _odd(kernel_size: int | Sequence[int]) -> tuple[int, int]:
@@ -272,8 +283,7 @@ def _same(
     padding: int | Sequence[int] | str, kernel_size: tuple[int, int], dilation: tuple[int, int]
 ) -> tuple[int, int]:
     same = (dilation[0] * (kernel_size[0] - 1) // 2, dilation[1] * (kernel_size[1] - 1) // 2)
-    given = padding if isinstance(padding, str) else (padding, padding) if isinstance(padding, int) else tuple(padding)
-    if given not in ("same", same):
+    if padding != "same" and (isinstance(padding, str) or _pair("padding", padding, low=0) != same):
         raise ValueError(f"padding must be 'same' or {same}: a step reads inputs and outputs alike; got {padding!r}")
     return same
 

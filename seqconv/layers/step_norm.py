@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from seqconv.layers import folded_norm
 
+VECTORS = ("weight", "bias", "running_mean", "running_var")
+"""What a norm has for each channel."""
+
 
 class StepNorm(NamedTuple):
     """What `nn.BatchNorm2d` hands to `F.batch_norm` in one call of the layer, for all of its channels."""
@@ -23,7 +26,7 @@ class StepNorm(NamedTuple):
     eps: float
 
     @classmethod
-    def of(cls, module: nn.BatchNorm2d | None) -> StepNorm | None:
+    def of(cls, module: nn.Module | None) -> StepNorm | None:
         """Counts the batch, as the module's own forward does; momentum None makes the running average a plain mean.
 
         Raises:
@@ -32,20 +35,16 @@ class StepNorm(NamedTuple):
         """
         if module is None:
             return None
-        if not isinstance(module, nn.BatchNorm2d):
+        if not isinstance(module, nn.BatchNorm2d) or type(module).forward is not nn.BatchNorm2d.forward:
             raise ValueError(f"the norms of SeqConv2d must stay nn.BatchNorm2d, got {type(module).__name__}")
-        momentum, mean, var, count = (
-            module.momentum,
-            module.running_mean,
-            module.running_var,
-            module.num_batches_tracked,
-        )
-        if mean is None or var is None or count is None or not module.affine:
+        vectors = {name: getattr(module, name) for name in VECTORS}
+        count, momentum = module.num_batches_tracked, module.momentum
+        if count is None or any(vector is None for vector in vectors.values()):
             raise ValueError(f"the norms of SeqConv2d must have weights and running statistics, got {module}")
         if module.training:
             count.add_(1)
             momentum = 1 / int(count) if momentum is None else momentum
-        return cls(module.weight, module.bias, mean, var, module.training, momentum or 0.0, module.eps)
+        return cls(**vectors, training=module.training, momentum=momentum or 0.0, eps=module.eps)
 
     def step(self, channels: slice) -> StepNorm:
         """The same for some of the channels; running statistics are views, updated in place."""

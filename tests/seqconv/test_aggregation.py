@@ -103,7 +103,7 @@ FORMS = (
 
 
 @pytest.mark.parametrize(
-    "written", [True, 4.0, None, "", "G", "-1", "1e3G", "0.5 G", "4\n", "explicit()x", "((0))", {"log": 1}]
+    "written", [True, 4.0, None, "", "G", "-1", "1e3G", "0.5 G", "4\n", "9" * 5000, "explicit()x", "((0))", {"log": 1}]
 )
 def test_parse_refuses(written: object) -> None:
     with pytest.raises(ValueError) as error:

@@ -34,6 +34,7 @@ def laughs(lines: int) -> str:
         ("a: 0x" + "f" * 5000, "a number of more than 100 characters"),
         ("a: " + ":".join(["1"] * 5000), "a number of more than 100 characters"),
         ("#" * (LARGEST + 1), "bytes are more than the 2,097,152 that are read"),
+        ("a: 1\nb: {c: 1, d: 2, 'c': 3}", "the key c more than once"),
         ("a: 2001-99-99", "month must be in 1..12"),
         ("a: !!int ''", "a value that is not what its form or tag says: string index out of range"),
         ("a: !!timestamp x", "a value that is not what its form or tag says: 'NoneType' object"),

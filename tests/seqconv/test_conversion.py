@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from seqconv.conversion import convert
 from seqconv.conversion_report import Conversion
@@ -452,6 +453,23 @@ def test_arguments_that_are_not_allowed(arguments: dict[str, Any], message: str)
 def test_an_unknown_pattern() -> None:
     with pytest.raises(ValueError, match=r"got 'windowed'"):
         convert(small(), pattern="windowed")
+
+
+@pytest.mark.parametrize("model", ["resnet18", nn.Conv2d, [nn.Conv2d(16, 16, 3)], None])
+def test_only_a_network_can_be_converted(model: Any) -> None:
+    with pytest.raises(ValueError, match=r"^model must be a torch\.nn\.Module, got "):
+        convert(model)
+
+
+def test_features_can_be_taken_from_inside_a_converted_network() -> None:
+    """`torch.fx` sees a layer as one node, as it does a convolution."""
+    network = convert(torchvision.models.resnet18()).model.eval()
+    features = create_feature_extractor(network, {"layer2.0.conv1": "inside", "layer3": "outside"})
+    x = torch.rand(1, 3, 64, 64)
+    found = features(x)
+    expected = nn.Sequential(*list(network.children())[:7])(x)
+    torch.testing.assert_close(found["outside"], expected)
+    assert found["inside"].shape == (1, 128, 8, 8)
 
 
 def test_a_transposed_convolution_that_is_named() -> None:

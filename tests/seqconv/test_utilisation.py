@@ -257,7 +257,7 @@ def test_the_command_on_an_architecture_and_weights(file: str, folder: Path) -> 
         (["cifar_b", "--weights", "FOLDER/model.pt", "--out", "x.png"],
          "FOLDER/model.pt: not the weights of cifar_b: Error(s) in loading state_dict for Network: Missing key(s)"),
         (["cifar_b", "--weights", "FOLDER/model.yaml", "--out", "x.png"],
-         "FOLDER/model.yaml: not the weights of cifar_b: "),
+         "FOLDER/model.yaml: not the weights of cifar_b: no tensors that torch saved: "),
         (["cifar_b", "--weights", "FOLDER/other.pt", "--out", "x.png"],
          "FOLDER/other.pt: not the weights of cifar_b: it has no entry classifier.weight"),
         (["cifar_b", "--weights", "FOLDER/ended.pt", "--out", "x.png"],

@@ -366,14 +366,6 @@ def test_it_can_go_back_twice_where_the_graph_is_kept(form: str) -> None:
             torch.autograd.grad(total, leaves)
 
 
-def test_it_can_be_differentiated_once() -> None:
-    layer = make_layer("window of G", plan="blocked", **STEPS[0])
-    x = torch.rand(2, 8, 4, 4, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_it_refuses_to_go_back_with_weights_that_have_changed(form: str) -> None:
     """As autograd's own functions do: with the changed ones the gradients would be wrong."""
@@ -405,9 +397,9 @@ def kept_bytes(layer: SeqConv2d, *inputs: Tensor) -> int:
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
-@pytest.mark.parametrize(("form", "inputs_worth"), [("plain", 3), ("bottleneck", 4), ("subgroups", 4)])
+@pytest.mark.parametrize(("form", "inputs_worth"), [("plain", 2), ("bottleneck", 3), ("subgroups", 3)])
 def test_what_is_kept_for_the_backward_pass(form: str, inputs_worth: int, channels_last: bool) -> None:
-    """The input, the output, and the values before each norm; whatever the pattern, in units of the input."""
+    """The input, and the values before each norm; whatever the pattern, in units of the input."""
     for pattern in ("1G", "dense", "regular", "log"):
         fields: dict[str, Any] = {
             "pattern": pattern,

@@ -256,13 +256,6 @@ def test_what_is_kept_for_the_backward_pass(form: str, inputs_worth: int) -> Non
             assert kept_bytes(with_plan(layer, "native"), x) == 0
 
 
-def test_it_is_differentiable_once() -> None:
-    x = torch.rand(16, 32, 4, 8, requires_grad=True)
-    (gradient,) = torch.autograd.grad(float_layer()(x).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
-
-
 def test_a_weight_that_changed_in_between() -> None:
     layer = float_layer()
     y = layer(torch.rand(16, 32, 4, 8))

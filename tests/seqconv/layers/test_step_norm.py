@@ -30,8 +30,14 @@ def test_no_norm() -> None:
 
 
 def test_another_norm_is_refused() -> None:
+    """Also one that computes something else under the name."""
+
+    class Doubled(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
     (synchronised,) = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(6)))
-    for module in (synchronised, nn.GroupNorm(2, 6), nn.Identity()):
+    for module in (synchronised, nn.GroupNorm(2, 6), nn.Identity(), nn.InstanceNorm2d(6, affine=True), Doubled(6)):
         name = type(module).__name__
         with pytest.raises(ValueError, match=rf"the norms of SeqConv2d must stay nn\.BatchNorm2d, got {name}"):
             StepNorm.of(module)  # type: ignore[arg-type]
@@ -41,6 +47,14 @@ def test_another_norm_is_refused() -> None:
 def test_a_norm_without_weights_or_statistics_is_refused(without: str) -> None:
     with pytest.raises(ValueError, match=rf"must have weights and running statistics, got .*{without}=False"):
         StepNorm.of(nn.BatchNorm2d(6, **{without: False}))
+
+
+@pytest.mark.parametrize("without", ["weight", "bias", "running_mean", "num_batches_tracked"])
+def test_a_norm_that_lost_a_tensor_is_refused(without: str) -> None:
+    norm = nn.BatchNorm2d(6)
+    setattr(norm, without, None)
+    with pytest.raises(ValueError, match="must have weights and running statistics"):
+        StepNorm.of(norm)
 
 
 @pytest.mark.parametrize("momentum", [0.3, 0.0, 1.0, None])

@@ -284,7 +284,7 @@ def test_recomputation_saves_memory(family: str, form: str) -> None:
             loss = model(images).sum()
         kept[recompute] = total[0]
         del loss
-    assert kept[True] < 0.4 * kept[False]
+    assert kept[True] < 0.45 * kept[False]
 
 
 def test_recomputation_keeps_the_inputs_of_each_part_alone() -> None:
