@@ -6,7 +6,6 @@ in no time, and whatever then goes over the data never ends. So an alias counts 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import yaml
@@ -59,15 +58,22 @@ class _Loader(yaml.SafeLoader):
             self._entries[id(node)] = 1 + sum(self._entries[id(part)] for part in _parts(node))
         if max(self._count, self._entries[id(node)]) > MOST:
             raise _refused(event, f"more than {MOST:,} values and keys, an alias counted as all that it stands for")
-        if isinstance(node, yaml.MappingNode):
-            keys = Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            for (_, key), count in keys.items():
-                if count > 1:
-                    raise _refused(event, f"the key {key[:100]} more than once")
         is_number = isinstance(node, yaml.ScalarNode) and node.tag.endswith((":int", ":float"))
         if is_number and len(node.value) > LONGEST_NUMBER:
             raise _refused(event, f"a number of more than {LONGEST_NUMBER} characters")
         return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Called by PyYAML once for every mapping; what `<<` merges into it may be said again."""
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        seen: dict[Any, None] = {}
+        for key in own:
+            value: Any = self.construct_object(key, deep=True)
+            if value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value[:100]} again", problem_mark=key.start_mark)
+            seen[value] = None
+        return mapping
 
 
 def _parts(node: yaml.Node) -> list[yaml.Node]:

@@ -45,11 +45,14 @@ def blocked_streams(
     device = x_NCHW.device.type
     casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     given = x_NCHW, shortcut_NCHW, reduce_weight, weight, bias
-    tensors = [None if tensor is None else tensor.to(convolved_type(tensor)) for tensor in given]
+    tensors: list[Any] = [None if tensor is None else tensor.to(convolved_type(tensor)) for tensor in given]
     call = _Call(op, reduce_norm, norm, raw=raw and (norm is not None or op.activation))
     learned = [tensor for n in (reduce_norm, norm) for tensor in ((None, None) if n is None else (n.weight, n.bias))]
     with torch.autocast(device, enabled=False) if casts else contextlib.nullcontext():
-        act, *others = _Blocked.apply(call, anchor(shortcut_NCHW), *tensors, *learned)
+        if torch.is_grad_enabled():
+            act, *others = _Blocked.apply(call, anchor(shortcut_NCHW), *tensors, *learned)
+        else:
+            act, *others = _Forward(call, *tensors).run()
     return Streams(others[0] if others else act, act)
 
 
@@ -65,7 +68,7 @@ class _Call:
 
 
 class _Forward:
-    """One forward pass. `run` fills `act` and `raw`, and keeps what the backward pass needs of each step."""
+    """One forward pass. `run` returns act, and raw if asked for, and keeps what the backward pass needs."""
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class _Forward:
         self.inner = _Activations(call.reduce_norm, op.activation, _Kept([], []))
         self.outer = _Activations(call.norm, op.activation, _Kept([], []))
 
-    def run(self) -> None:
+    def run(self) -> tuple[Tensor, ...]:
         made = [outputs for outputs in (self.act, self.raw) if outputs is not None]
         for panel in self.op.panels:
             sums = {panel.steps: self.convolved(panel.wide)}
@@ -101,6 +104,7 @@ class _Forward:
                     sums[item.steps] = self.convolved(item).add_(self.pending(sums, item.steps))
             for outputs in made:
                 outputs.leave()
+        return tuple(outputs.whole for outputs in made)
 
     def total(self, sums: dict[Run, Tensor], step: int) -> Tensor:
         """All that a step reads, in memory of its own: it is kept for the backward pass."""
@@ -313,22 +317,28 @@ class _Blocked(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: _Call, of_shortcut: Tensor | None, *tensors: Any) -> tuple[Tensor, ...]:
+        if torch.compiler.is_dynamo_compiling():
+            # It cannot follow the sums that steps write to in place, so it compiles what is around a layer.
+            torch._dynamo.graph_break()
         x, shortcut, reduce, weight, bias, *learned = tensors
         run = _Forward(call, x, shortcut, reduce, weight, bias)
-        run.run()
+        streams = run.run()
         lists = *run.inner.kept, *run.outer.kept
         ctx.call, ctx.lengths = call, [len(tensors) for tensors in lists]
         ctx.has_shortcut, ctx.has_bias = shortcut is not None, bias is not None
-        # Norms' parameters too, though `call` has them: autograd refuses to go back once a saved tensor changed. And
-        # what gradients are made of, though it is not needed to make them, for whoever would differentiate them again.
-        ctx.save_for_backward(x, reduce, weight, of_shortcut, bias, *learned, *itertools.chain(*lists))
+        # What `call` has of the norms too: autograd refuses to go back once a saved tensor changed. And what gradients
+        # are made of, though it is not needed to make them, for whoever would differentiate them again.
+        fixed = [norm[2:4] for norm in (call.reduce_norm, call.norm) if norm is not None and not norm.training]
+        ctx.save_for_backward(x, reduce, weight, of_shortcut, bias, *learned, *itertools.chain(*lists, *fixed))
         ctx.set_materialize_grads(False)
-        return (run.act.whole,) if run.raw is None else (run.act.whole, run.raw.whole)
+        return streams
 
     @staticmethod
     @differentiable_once
-    def backward(ctx: Any, d_act: Tensor | None, d_raw: Tensor | None = None) -> tuple[Any, ...]:
-        x, reduce, weight, *rest = ctx.saved_tensors
+    def backward(
+        ctx: Any, saved: tuple[Any, ...], d_act: Tensor | None, d_raw: Tensor | None = None
+    ) -> tuple[Any, ...]:
+        x, reduce, weight, *rest = saved
         before, statistics, *of_outer = _split(rest[6:], ctx.lengths)
         run = _Backward(ctx.call, x, reduce, weight, (_Kept(before, statistics), _Kept(*of_outer)), d_act, d_raw)
         inner, outer, act = run.inner, run.outer, run.act.whole

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +35,18 @@ HELD_FLOATS = 256 * 2**20
 """Memory to work in that stays with a thread from call to call, 1 GiB; larger ones are given back."""
 
 
-def refusal(op: Operation, parameters: Parameters, x_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> str | None:
-    """Why the native plan cannot compute this; None where it can."""
+def refusal(op: Operation, tensors: Iterable[Tensor], x_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> str | None:
+    """Why the native plan cannot compute this; None where it can.
+
+    Args:
+        op: what to compute.
+        tensors: of the layer.
+        x_NCHW: the input.
+        shortcut_NCHW: added to the raw stream.
+    """
     if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
         return "it is being traced"
-    tensors = [tensor for tensor in (x_NCHW, shortcut_NCHW, *parameters.tensors().values()) if tensor is not None]
+    tensors = [x_NCHW, *tensors] if shortcut_NCHW is None else [x_NCHW, shortcut_NCHW, *tensors]
     if any(type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type != "cpu" for tensor in tensors):
         return "it is for tensors in a CPU's memory"
     if any(tensor.dtype != torch.float32 for tensor in tensors) or torch.is_autocast_enabled("cpu"):
@@ -134,9 +141,11 @@ class _Native(torch.autograd.Function):
 
     @staticmethod
     @differentiable_once
-    def backward(ctx: Any, d_act: Tensor | None, d_raw: Tensor | None = None) -> tuple[Any, ...]:
+    def backward(
+        ctx: Any, saved: tuple[Any, ...], d_act: Tensor | None, d_raw: Tensor | None = None
+    ) -> tuple[Any, ...]:
         call: _Call = ctx.call
-        x, before, reduced, *rest = ctx.saved_tensors
+        x, before, reduced, *rest = saved
         statistics, parameters = rest[:4], rest[4:-1]
         reduce, weight, *vectors = parameters
         _, _, wants_x, wants_shortcut, wants_reduce, wants_weight, *_ = ctx.needs_input_grad

@@ -81,26 +81,26 @@ class Parameters(NamedTuple):
     reduce_norm: StepNorm | None
     norm: StepNorm | None
 
-    def tensors(self) -> dict[str, Tensor]:
-        """By the names that they have in the layer; vectors have one value for each output channel."""
-        own = {"reduce_weight": self.reduce_weight, "weight": self.weight, "bias": self.bias}
-        for name, norm in (("reduce_norm", self.reduce_norm), ("norm", self.norm)):
-            own |= {f"{name}.{field}": getattr(norm, field, None) for field in VECTORS}
-        return {name: tensor for name, tensor in own.items() if tensor is not None}
-
-    def check(self, op: Operation) -> None:
-        """What every plan relies on: they slice, and the native one reads as much as a layer has.
+    def checked(self, op: Operation) -> list[Tensor]:
+        """All tensors. Every plan relies on their shapes: it slices them, or reads as much as the layer had.
 
         Raises:
             ValueError: a tensor that was put in the place of the layer's own and has another shape.
         """
-        if is_traced():
-            return
-        shapes = dict(zip(("reduce_weight", "weight"), op.weight_shapes, strict=True))
-        for name, tensor in self.tensors().items():
-            expected = shapes.get(name, (op.layout.out_channels,))
-            if tensor.shape != expected:
-                raise ValueError(f"{name} must have the shape {expected} it was made with, got {tuple(tensor.shape)}")
+        vector, (reduce_shape, shape) = (op.layout.out_channels,), op.weight_shapes
+        found: list[tuple[str, tuple[int, ...] | None, Tensor | None]] = [
+            ("reduce_weight", reduce_shape, self.reduce_weight),
+            ("weight", shape, self.weight),
+            ("bias", vector, self.bias),
+        ]
+        for name, norm in (("reduce_norm", self.reduce_norm), ("norm", self.norm)):
+            if norm is not None:
+                found += [(f"{name}.{field}", vector, getattr(norm, field)) for field in VECTORS]
+        if not is_traced():
+            for name, made, tensor in found:
+                if tensor is not None and tensor.shape != made:
+                    raise ValueError(f"{name} must have the shape {made} it was made with, got {tuple(tensor.shape)}")
+        return [tensor for _, _, tensor in found if tensor is not None]
 
 
 def convolved_type(tensor: Tensor) -> torch.dtype:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -28,6 +28,8 @@ class Layout:
     """C_in; the oldest group is narrower than k where it does not split into whole groups."""
     group_width: int
     """k, channels of every other group."""
+    known: dict[Block, tuple[Piece, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `pieces` found for each block."""
 
     @property
     def out_channels(self) -> int:
@@ -59,11 +61,6 @@ class Layout:
                 numbers.extend((step, self.channels(column).start, self.width(column), place))
                 place += self.width(column)
         return numbers
-
-    @functools.cached_property
-    def known(self) -> dict[Block, tuple[Piece, ...]]:
-        """What `pieces` found for each block."""
-        return {}
 
     def column(self, group: int) -> int:
         """The column of a group in the paper's indices: 0 is the oldest input, as in `seqconv.layers.schedule`."""

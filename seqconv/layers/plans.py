@@ -16,18 +16,18 @@ def chosen(plan: str, op: Operation, parameters: Parameters, x_NCHW: Tensor, sho
     """One of `PLANS` other than auto: of auto the fastest that can compute this.
 
     Raises:
-        ValueError: `plan` itself cannot, with the reason.
+        ValueError: `plan` itself cannot, with the reason; or tensors of another shape than the layer's.
     """
-    if plan == "reference":
-        return plan
+    tensors = parameters.checked(op)
     # The backward pass of torch's batch norm divides by the number of images.
-    if not is_traced() and x_NCHW.numel() == 0:
+    if plan == "reference" or (not is_traced() and x_NCHW.numel() == 0):
         return "reference"
+    stepwise = _stepwise(x_NCHW, shortcut_NCHW)
     for fast in ("native", "blocked"):
         if plan in ("auto", fast):
-            reason = _refusal(x_NCHW, shortcut_NCHW)
+            reason = stepwise
             if reason is None and fast == "native":
-                reason = native.refusal(op, parameters, x_NCHW, shortcut_NCHW)
+                reason = native.refusal(op, tensors, x_NCHW, shortcut_NCHW)
             if reason is None:
                 return fast
             if plan == fast and not x_NCHW.is_meta:
@@ -35,7 +35,7 @@ def chosen(plan: str, op: Operation, parameters: Parameters, x_NCHW: Tensor, sho
     return "reference"
 
 
-def _refusal(x_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> str | None:
+def _stepwise(x_NCHW: Tensor, shortcut_NCHW: Tensor | None) -> str | None:
     """Why only torch's own functions, one by one, can compute this."""
     if shortcut_NCHW is not None and shortcut_NCHW.dtype != convolved_type(x_NCHW):
         return f"a {shortcut_NCHW.dtype} shortcut is added to {convolved_type(x_NCHW)}"

@@ -69,10 +69,10 @@ class SeqConv2d(nn.Module):
         dropout: probability that a source channel of a step is dropped, with a fresh mask in each step.
         zero_init: start with r_i = 0, so that a residual block that ends in this layer is the identity on `raw`.
         output: the stream that `forward` returns: "act", or "raw" for a network that normalises and activates itself.
-        plan: "reference" is Eq. 2 and 3 as written, and the only one that can be differentiated twice; "blocked" is a
-            fast one, "native" C++ for float32 on a CPU (see `seqconv.layers.native`). "auto" takes native where it is
-            to be had, else blocked, but reference for what neither can compute: dropout in training, a shortcut of
-            another dtype, torch.func, forward-mode differentiation, torch.jit.trace.
+        plan: "reference" is Eq. 2 and 3 as written. "blocked" is a fast one, "native" C++ for float32 on a CPU (see
+            `seqconv.layers.native`); both can be differentiated once. "auto" takes native where it is to be had, else
+            blocked, but reference for what neither can compute: dropout in training, no images, a shortcut of another
+            dtype, torch.func, forward-mode differentiation, torch.jit.trace.
         panel: steps in a panel of the blocked plan; None lets a cost rule choose (see `seqconv.layers.schedule`).
 
     Raises:
@@ -183,7 +183,7 @@ class SeqConv2d(nn.Module):
         return len(self.adjacency.unread)
 
     def forward(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None = None) -> Tensor:
-        """The stream that `output` names. For `torch.fx` a layer is one node, as nn.Conv2d is."""
+        """The stream that `output` names. For `torch.fx` a layer inside a network is one node, unless it has hooks."""
         node = _node(self, (x_NCHW,) if shortcut_NCHW is None else (x_NCHW, shortcut_NCHW))
         if node is not None:
             return node
@@ -201,7 +201,8 @@ class SeqConv2d(nn.Module):
         Raises:
             ValueError: an input or a shortcut of another shape.
         """
-        return self._streams(x_NCHW, shortcut_NCHW, raw=True)
+        raw, act = self._streams(x_NCHW, shortcut_NCHW, raw=True)
+        return Streams(raw.clone() if raw is act else raw, act)
 
     def _streams(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, *, raw: bool) -> Streams:
         if not is_traced():
@@ -219,10 +220,9 @@ class SeqConv2d(nn.Module):
     def _aggregate(self, x_NCHW: Tensor, shortcut_NCHW: Tensor | None, raw: bool) -> Streams:
         norms = StepNorm.of(self.reduce_norm), StepNorm.of(self.norm)
         parameters = Parameters(self.reduce_weight, self.weight, self.bias, *norms)
-        parameters.check(self.operation)
         dropout = self.dropout if self.training else 0.0
         call = self.operation, parameters, x_NCHW, shortcut_NCHW
-        plan = "reference" if dropout > 0 else chosen(self.plan, *call)
+        plan = chosen("reference" if dropout > 0 else self.plan, *call)
         if plan == "reference":
             return reference_streams(*call, dropout=dropout)
         return (native_streams if plan == "native" else blocked_streams)(*call, raw=raw)
@@ -261,7 +261,10 @@ def _node(layer: SeqConv2d, given: tuple[Any, ...]) -> Tensor | None:
     for value in given:
         if isinstance(value, Proxy):
             tracer: Any = value.tracer
-            return cast(Tensor, tracer.create_proxy("call_module", tracer.path_of_module(layer), given, {}))
+            name = tracer.path_of_module(layer)
+            # Hooks have run already, and would again with the node; the root is no part of its graph.
+            if name and not (layer._forward_hooks or layer._forward_pre_hooks):
+                return cast(Tensor, tracer.create_proxy("call_module", name, given, {}))
     return None
 
 

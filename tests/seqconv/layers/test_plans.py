@@ -69,6 +69,7 @@ def test_transforms(form: str, transform: str, plans: list[str]) -> None:
     assert set(plans) == {"reference"}
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 @pytest.mark.parametrize("plan", FAST)
 def test_a_plan_that_is_asked_for_by_name_says_why_not(plan: str) -> None:
     x, layer = some_images(), float_layer(plan)
@@ -79,6 +80,7 @@ def test_a_plan_that_is_asked_for_by_name_says_why_not(plan: str) -> None:
         torch.jit.trace(layer, x)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 @pytest.mark.parametrize("form", FORMS)
 def test_torch_jit_trace(form: str) -> None:
     layer, x = float_layer(form=form), some_images()
@@ -91,6 +93,7 @@ def test_torch_jit_trace(form: str) -> None:
         torch.testing.assert_close(twin(other), layer(other), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_a_whole_network_is_traced() -> None:
     model, x = build(preset("cifar_b_small"), classes=10).eval(), torch.rand(2, 3, 16, 16)
     torch.testing.assert_close(torch.jit.trace(model, x)(x + 1), model(x + 1), rtol=1e-4, atol=1e-4)
@@ -156,3 +159,41 @@ def test_a_layer_is_one_node_of_a_graph(with_shortcut: bool) -> None:
     traced = torch.fx.symbolic_trace(model)
     assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["inner.0", "inner.1", "first"]
     assert torch.equal(traced(x), model(x))
+
+
+def test_hooks_of_a_layer_run_once_in_a_graph() -> None:
+    """They have run before the layer is asked, so it cannot be a node that runs them."""
+    model = nn.Sequential(SeqConv2d(8, 8, group_width=4))
+    model[0].register_forward_hook(lambda layer, given, output: 2 * output)
+    with pytest.raises(torch.fx.proxy.TraceError):
+        torch.fx.symbolic_trace(model)
+
+
+def test_streams_are_two_tensors() -> None:
+    """Also where nothing stands between them."""
+    for plan in ("reference", "blocked", "auto"):
+        layer = SeqConv2d(8, 8, group_width=4, plan=plan)
+        raw, act = layer.streams(some_images())
+        assert torch.equal(raw, act)
+        assert not torch.equal(raw, act.mul_(2))
+
+
+@pytest.mark.parametrize("plan", FAST)
+def test_fixed_statistics_that_change_before_the_backward_pass(plan: str) -> None:
+    layer = float_layer(plan)
+    assert layer.norm is not None and layer.norm.running_var is not None
+    y = layer(some_images())
+    layer.norm.running_var.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_what_is_no_transform_goes_the_fast_way(plans: list[str]) -> None:
+    layer, x = float_layer(), some_images()
+    torch.jit.trace(nn.ReLU(), x)
+    with forward_ad.dual_level():
+        pass
+    torch.func.vmap(torch.sin)(x)
+    layer(x)
+    assert plans == ["blocked" if library.unavailable() else "native"]
