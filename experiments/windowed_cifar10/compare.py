@@ -75,7 +75,7 @@ def plot_search(search: pd.DataFrame, epochs: int, median: float, path: Path) ->
     axes.step([*full["trial"], search["trial"].max()], [*full["error"].cummin(), full["error"].min()], where="post")
     axes.axhline(median, color="black", linestyle=":", label=f"first 8 trials after {epochs} epochs, median")
     axes.set(xlabel="trial", ylabel="validation error after its last epoch")
-    axes.set_title("TPE and ASHA over windows on a CIFAR-10 proxy, seed 0", fontsize=11)
+    axes.set_title("Guided search and ASHA over windows on a CIFAR-10 proxy, seed 0", fontsize=11)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
